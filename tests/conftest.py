@@ -1,0 +1,115 @@
+"""Shared by all tests: one tiny Video-LLaVA, one set of grounded videos, and training runs inside this process."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+SHARED = Path(__file__).resolve().parents[2] / "shared"
+needs_shared = pytest.mark.skipif(not (SHARED / "data").is_dir(), reason="the shared annotations are not here")
+
+IMAGE_SIZE, PATCH, FRAMES = 28, 14, 8
+FRAME_TOKENS = (IMAGE_SIZE // PATCH) ** 2 + 1
+
+
+@dataclass
+class Demo:
+    """A folder with `rows.jsonl`, its `videos/` and `dataset_info.json`, and a model folder."""
+
+    data: Path
+    model: Path
+
+    @property
+    def rows(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in (self.data / "rows.jsonl").read_text().splitlines()]
+
+
+@pytest.fixture(scope="session")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Demo:
+    from vistadpo_plugin.demo.shapes import build_videos
+    from vistadpo_plugin.demo.tiny_model import build_tiny_video_llava
+
+    folder = tmp_path_factory.mktemp("demo")
+    rows = build_videos(folder / "data", 16, seed=0)
+    corpus = [str(value) for line in rows.read_text().splitlines() for value in json.loads(line).values()]
+    build_tiny_video_llava(folder / "model", corpus, image_size=IMAGE_SIZE, patch_size=PATCH)
+    made = Demo(folder / "data", folder / "model")
+    write_dataset_info(made.data, demo="rows.jsonl")
+    return made
+
+
+def write_dataset_info(folder: Path, **files: str) -> None:
+    """dataset_info.json with one `formatting: vistadpo` entry a file."""
+    entries = {name: {"file_name": file, "formatting": "vistadpo"} for name, file in files.items()}
+    (folder / "dataset_info.json").write_text(json.dumps(entries))
+
+
+def write_rows(folder: Path, rows: list[Any], name: str = "rows.jsonl") -> Path:
+    """A data set folder of these rows, named `rows` to the host."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / name
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    write_dataset_info(folder, rows=name)
+    return path
+
+
+@dataclass
+class Run:
+    """A finished training run."""
+
+    folder: Path
+
+    @property
+    def log(self) -> list[dict[str, float]]:
+        return json.loads((self.folder / "trainer_state.json").read_text())["log_history"]
+
+    def series(self, key: str) -> list[float]:
+        return [entry[key] for entry in self.log if key in entry]
+
+
+@pytest.fixture
+def recipe(demo: Demo, tmp_path: Path) -> dict[str, Any]:
+    """A small complete recipe on the demo data; tests change what they are about."""
+    return {
+        "model_name_or_path": str(demo.model),
+        "stage": "vistadpo",
+        "do_train": True,
+        "finetuning_type": "lora",
+        "lora_target": "all",
+        "lora_rank": 4,
+        "template": "video_llava",
+        "dataset": "demo",
+        "dataset_dir": str(demo.data),
+        "media_dir": str(demo.data),
+        "cutoff_len": 512,
+        "video_maxlen": FRAMES,
+        "output_dir": str(tmp_path / "out"),
+        "overwrite_output_dir": True,
+        "per_device_train_batch_size": 2,
+        "gradient_accumulation_steps": 1,
+        "learning_rate": 1e-3,
+        "lr_scheduler_type": "constant",
+        "max_steps": 2,
+        "logging_steps": 1,
+        "save_strategy": "no",
+        "report_to": "none",
+        "use_cpu": True,
+    }
+
+
+@pytest.fixture
+def train(recipe: dict[str, Any]) -> Callable[..., Run]:
+    """Run the host's own `run_exp` in this process on `recipe` with changes; None removes a key."""
+    from llamafactory.train.tuner import run_exp
+
+    def run(**changes: Any) -> Run:
+        args = {key: value for key, value in {**recipe, **changes}.items() if value is not None}
+        run_exp(args)
+        return Run(Path(args["output_dir"]))
+
+    return run

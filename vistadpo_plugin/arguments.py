@@ -1,0 +1,137 @@
+"""The recipe's `vista_*` keys: one dataclass, refused with a sentence when a value makes no sense."""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, field, fields
+from typing import Literal, get_args, get_type_hints
+
+TERMS = ("response", "video", "clip", "object", "token")
+"""The five terms of Eq. 14, in the order in which they are logged."""
+
+
+@dataclass
+class VistaArguments:
+    """Hyper-parameters of VistaDPO. The defaults are the paper's; a weight of 0 switches a term off altogether."""
+
+    vista_response_weight: float = field(
+        default=1.0, metadata={"help": "Weight of the response term, Eq. 6-9. 0: neither scored nor decoded."}
+    )
+    vista_video_weight: float = field(
+        default=1.0, metadata={"help": "Weight of the video term, Eq. 10. 0: neither scored nor decoded."}
+    )
+    vista_clip_weight: float = field(
+        default=0.4, metadata={"help": "Weight of the clip term, Eq. 11. 0: neither scored nor decoded."}
+    )
+    vista_object_weight: float = field(
+        default=0.2, metadata={"help": "Weight of the object term, section 5.3. 0: neither scored nor decoded."}
+    )
+    vista_token_weight: float = field(
+        default=0.1, metadata={"help": "Weight of the token term (TDPO2 or Eq. 12). 0: neither scored nor decoded."}
+    )
+    vista_relevant_weight: float = field(
+        default=0.7,
+        metadata={"help": "Share of the relevant rejected answer in the response term; takes the irrelevant one's too "
+                          "where a row has none."},
+    )  # fmt: skip
+    vista_irrelevant_weight: float = field(
+        default=0.3, metadata={"help": "Share of the irrelevant rejected answer in the response term."}
+    )
+    vista_token_loss: Literal["tdpo2", "kl"] = field(
+        default="tdpo2", metadata={"help": "Token term: TDPO2 (default) or the paper's Eq. 12, the bare KL difference."}
+    )
+    vista_token_alpha: float = field(
+        default=0.5, metadata={"help": "Weight of the KL difference inside the TDPO2 token term."}
+    )
+    vista_token_view: Literal["auto", "keyframe", "video"] = field(
+        default="auto",
+        metadata={"help": "What the token term looks at: the keyframe where a row has one, else the full video (auto); "
+                          "only keyframes; or always the full video."},
+    )  # fmt: skip
+    vista_video_negative: Literal["other", "noise", "black", "reverse", "shuffle"] = field(
+        default="other",
+        metadata={"help": "Rejected view of the video term: the video of the row's mate, noise, black frames, or the "
+                          "same frames reversed or shuffled."},
+    )  # fmt: skip
+    vista_clip_negative: Literal["non_event", "other", "noise", "black", "reverse", "shuffle"] = field(
+        default="non_event",
+        metadata={"help": "Rejected view of the clip term: the longest stretch without the event, or as for the video "
+                          "term."},
+    )  # fmt: skip
+    vista_object_negative: Literal["mask", "move", "black", "noise"] = field(
+        default="mask",
+        metadata={"help": "Rejected view of the object term: the box masked, the object moved to the far corner, or a "
+                          "black or noise frame."},
+    )  # fmt: skip
+    vista_mask_fill: Literal["mean", "black", "white", "blur"] = field(
+        default="mean",
+        metadata={"help": "What fills the masked box: the frame's mean colour, black, white, or a blur."},
+    )
+    vista_clip_frames: int | None = field(
+        default=None, metadata={"help": "Frames of the clip views; as many as the full view has when absent."}
+    )
+    vista_on_bad_row: Literal["error", "skip"] = field(
+        default="error",
+        metadata={"help": "A row that cannot be used stops the run before its first step (error), or is counted and "
+                          "listed in skipped_rows.jsonl in the output folder (skip)."},
+    )  # fmt: skip
+
+    @property
+    def weights(self) -> dict[str, float]:
+        """Weight of every term, in the order of `TERMS`."""
+        return {term: getattr(self, f"vista_{term}_weight") for term in TERMS}
+
+    @property
+    def terms(self) -> tuple[str, ...]:
+        """The terms that are on."""
+        return tuple(term for term, weight in self.weights.items() if weight > 0)
+
+    def check_vista_values(self) -> None:
+        """Raise ValueError with a sentence that names the key and what is allowed."""
+        hints = get_type_hints(VistaArguments)
+        for item in fields(VistaArguments):
+            value, hint = getattr(self, item.name), hints[item.name]
+            if get_args(hint) and all(isinstance(choice, str) for choice in get_args(hint)):
+                if value not in get_args(hint):
+                    raise ValueError(f"`{item.name}` is {value!r}; allowed: {', '.join(get_args(hint))}.")
+            elif hint is float:
+                if (
+                    isinstance(value, bool)
+                    or not isinstance(value, int | float)
+                    or not math.isfinite(value)
+                    or value < 0
+                ):
+                    raise ValueError(f"`{item.name}` is {value!r}; allowed: a finite number, 0 or larger.")
+                setattr(self, item.name, float(value))
+        frames = self.vista_clip_frames
+        if frames is not None and (isinstance(frames, bool) or not isinstance(frames, int) or frames < 1):
+            raise ValueError(
+                f"`vista_clip_frames` is {frames!r}; allowed: a whole number, 1 or larger, or leave it out."
+            )
+        if not self.terms:
+            raise ValueError(
+                "every vista_*_weight of a term is 0, so there is nothing to train: set at least one of "
+                + ", ".join(f"`vista_{term}_weight`" for term in TERMS)
+                + " above 0."
+            )
+        if "response" in self.terms and self.vista_relevant_weight + self.vista_irrelevant_weight == 0:
+            raise ValueError(
+                "`vista_relevant_weight` and `vista_irrelevant_weight` are both 0, so the response term has no "
+                "rejected answer: set one above 0, or `vista_response_weight: 0`."
+            )
+
+    def vista_keys_that_differ(self) -> list[str]:
+        """Names of the keys whose value is not the default."""
+        return [item.name for item in fields(VistaArguments) if getattr(self, item.name) != item.default]
+
+
+def check_vista_names(keys: Iterable[str]) -> None:
+    """Raise ValueError for a key that starts with `vista` and is none of ours, naming the nearest one and all of them."""
+    known = [item.name for item in fields(VistaArguments)]
+    for key in keys:
+        if key.startswith("vista") and key not in known:
+            near = difflib.get_close_matches(key, known, n=1)
+            hint = f" Did you mean `{near[0]}`?" if near else ""
+            raise ValueError(f"unknown key `{key}`.{hint} The vista_ keys are: {', '.join(known)}.")

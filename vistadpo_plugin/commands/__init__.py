@@ -1,0 +1,1 @@
+"""The subcommands of `vistadpo`: each module has a `main(argv) -> int`."""

@@ -1,0 +1,211 @@
+"""The six views of a row: which of them its terms need, which frames they are, and the frames themselves.
+
+| view | preferred | rejected |
+|---|---|---|
+| video | full | video_negative |
+| clip | clip | clip_negative |
+| object | keyframe | keyframe_negative |
+"""
+
+from __future__ import annotations
+
+import math
+import zlib
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image
+
+from vistadpo_plugin.arguments import VistaArguments
+from vistadpo_plugin.data import negatives
+from vistadpo_plugin.data.grounding import GroundedRow, inside_events, outside_stretch
+from vistadpo_plugin.data.rows import RowError
+from vistadpo_plugin.data.video import FrameSource, VideoError
+
+FULL, VIDEO_NEGATIVE = "full", "video_negative"
+CLIP, CLIP_NEGATIVE = "clip", "clip_negative"
+KEYFRAME, KEYFRAME_NEGATIVE = "keyframe", "keyframe_negative"
+
+# Views that can be made out of another view of the same row instead of being read from a file.
+MADE_FROM = {VIDEO_NEGATIVE: FULL, CLIP_NEGATIVE: CLIP, KEYFRAME_NEGATIVE: KEYFRAME}
+
+NO_MATE = "no other video in the data set"
+
+Selector = Callable[[np.ndarray], list[int]]
+"""Times of all frames of a source (n,) -> indices of the frames a view takes."""
+
+
+class SampledFrames(list):
+    """A view's frames, final: no family samples them again. A plain list to the host, which takes it as frames."""
+
+
+def missing_grounding(row: GroundedRow, term: str, vista: VistaArguments) -> str | None:
+    """Why the row cannot carry the term, or None when it can. A mate, where one is needed, is not looked at."""
+    if term == "clip":
+        if "event" in row.off:
+            return row.off["event"]
+        if vista.vista_clip_negative == "non_event" and not row.clip_negative_images:
+            return row.off.get("outside")
+    elif term == "object":
+        # Two of the negatives replace the frame and need no box.
+        needs_box = vista.vista_object_negative in ("mask", "move")
+        return row.off.get("keyframe") or (row.off.get("box") if needs_box else None)
+    elif term == "token" and vista.vista_token_view == "keyframe":
+        return row.off.get("keyframe")
+    return None
+
+
+def needs_mate(term: str, vista: VistaArguments) -> bool:
+    """Whether the term's rejected view is another row's video."""
+    return getattr(vista, f"vista_{term}_negative", None) == "other"
+
+
+def token_view(row: GroundedRow, vista: VistaArguments) -> str:
+    """The view the token term looks at."""
+    return FULL if vista.vista_token_view == "video" or "keyframe" in row.off else KEYFRAME
+
+
+def sample_indices(available: int, frames: int) -> np.ndarray:
+    """`frames` indices spread evenly over `available` frames, rounded down; repeats when there are too few."""
+    return np.linspace(0, available - 1, frames).astype(np.int64)
+
+
+def row_terms(row: GroundedRow, has_mate: bool, vista: VistaArguments) -> list[str]:
+    """The terms of this row that are on and that it can carry."""
+    return [
+        term
+        for term in vista.terms
+        if missing_grounding(row, term, vista) is None and (has_mate or not needs_mate(term, vista))
+    ]
+
+
+def term_views(row: GroundedRow, term: str, vista: VistaArguments) -> tuple[str, ...]:
+    """The views a term looks at, preferred view first."""
+    return {
+        "response": (FULL,),
+        "video": (FULL, VIDEO_NEGATIVE),
+        "clip": (CLIP, CLIP_NEGATIVE),
+        "object": (KEYFRAME, KEYFRAME_NEGATIVE),
+        "token": (token_view(row, vista),),
+    }[term]
+
+
+@dataclass(frozen=True)
+class ViewBuilder:
+    """Decodes the views of a row.
+
+    `fixed_frames` is the frame count of families that want exactly so many (None: the host's rule of `video_fps` and
+    `video_maxlen`); `shrink` is the host's own resizing of a video frame; `seed` draws noise and shuffles.
+    """
+
+    vista: VistaArguments
+    video_fps: float
+    video_maxlen: int
+    fixed_frames: int | None
+    shrink: Callable[[Image.Image], Image.Image]
+    seed: int
+
+    def build(self, row: GroundedRow, mate: GroundedRow | None, wanted: set[str]) -> dict[str, SampledFrames]:
+        """The wanted views of `row`, each distinct file decoded in one pass. `mate` gives the unrelated video.
+
+        Raises RowError naming the row and the file that cannot be read.
+        """
+        made = {view for view in wanted if self._read_from(view, row, mate) is None}
+        selectors: dict[FrameSource, dict[str, Selector]] = defaultdict(dict)
+        owners: dict[FrameSource, GroundedRow] = {}
+        for view in (wanted - made) | {MADE_FROM[view] for view in made}:
+            owner, source, selector = self._read_from(view, row, mate)
+            selectors[source][view] = selector
+            owners[source] = owner
+        views: dict[str, SampledFrames] = {}
+        for source, chosen in selectors.items():
+            views |= _read(source, chosen, self.shrink, owners[source])
+        for view in made:
+            views[view] = SampledFrames(self._altered(view, views[MADE_FROM[view]], row))
+        return {view: views[view] for view in wanted}
+
+    def _read_from(
+        self, view: str, row: GroundedRow, mate: GroundedRow | None
+    ) -> tuple[GroundedRow, FrameSource, Selector] | None:
+        """(row the file belongs to, source, selector) of a view that is read, None for one made from another view."""
+        own = FrameSource(row.video, self.video_fps)
+        if view == FULL:
+            return row, own, self._spread(self._full_count)
+        if view == KEYFRAME:
+            if isinstance(row.keyframe, str):
+                return row, FrameSource((row.keyframe,), self.video_fps), lambda times: [0]
+            return row, own, lambda times: [int(np.abs(times - row.keyframe).argmin())]
+        if view == CLIP:
+            if row.clip_images:
+                return row, FrameSource(row.clip_images, self.video_fps), self._spread(self._clip_count)
+            return row, own, self._spread(self._clip_count, lambda times: inside_events(times, row.events))
+        if view == KEYFRAME_NEGATIVE:
+            return None
+        kind = self.vista.vista_video_negative if view == VIDEO_NEGATIVE else self.vista.vista_clip_negative
+        count = self._full_count if view == VIDEO_NEGATIVE else self._clip_count
+        if kind == "other":
+            assert mate is not None  # row_terms() leaves the term out otherwise
+            return mate, FrameSource(mate.video, self.video_fps), self._spread(count)
+        if kind == "non_event":
+            if row.clip_negative_images:
+                return row, FrameSource(row.clip_negative_images, self.video_fps), self._spread(count)
+            return row, own, self._spread(count, lambda times: outside_stretch(times, row))
+        return None
+
+    def _full_count(self, available: int, seconds: float) -> int:
+        if self.fixed_frames is not None:
+            return self.fixed_frames
+        return min(available, self.video_maxlen, max(1, math.floor(seconds * self.video_fps)))
+
+    def _clip_count(self, available: int, seconds: float) -> int:
+        return self.vista.vista_clip_frames or self._full_count(available, seconds)
+
+    @staticmethod
+    def _spread(
+        count: Callable[[int, float], int], among: Callable[[np.ndarray], np.ndarray] | None = None
+    ) -> Selector:
+        """Frames spread evenly over all frames, or over those where `among` (n,) is true."""
+
+        def select(times: np.ndarray) -> list[int]:
+            pool = np.arange(len(times)) if among is None else np.flatnonzero(among(times))
+            if not len(pool):
+                raise VideoError("the frame times of the video leave no frame for a clip that its header promises")
+            step = times[-1] / (len(times) - 1) if len(times) > 1 else 0.0
+            return pool[sample_indices(len(pool), count(len(pool), len(pool) * step))].tolist()
+
+        return select
+
+    def _altered(self, view: str, frames: SampledFrames, row: GroundedRow) -> list[Image.Image]:
+        """A rejected view made from the preferred one."""
+        kind = {
+            VIDEO_NEGATIVE: self.vista.vista_video_negative,
+            CLIP_NEGATIVE: self.vista.vista_clip_negative,
+            KEYFRAME_NEGATIVE: self.vista.vista_object_negative,
+        }[view]
+        if kind == "black":
+            return negatives.black_like(frames)
+        if kind == "reverse":
+            return frames[::-1]
+        if kind in ("noise", "shuffle"):
+            # Drawn from the row, not from a running generator: the same whatever batch, rank or worker it falls to.
+            rng = np.random.default_rng([self.seed, zlib.crc32(f"{row.where} {view}".encode())])
+            return negatives.noise_like(frames, rng) if kind == "noise" else negatives.shuffled(frames, rng)
+        corners = negatives.scaled_boxes(row.boxes, row.frame_size, frames[0].size)
+        alter = negatives.masked if kind == "mask" else negatives.moved
+        return [alter(frame, corners, self.vista.vista_mask_fill) for frame in frames]
+
+
+def _read(
+    source: FrameSource,
+    selectors: dict[str, Selector],
+    shrink: Callable[[Image.Image], Image.Image],
+    owner: GroundedRow,
+) -> dict[str, SampledFrames]:
+    """All views that one source gives, in one pass over it."""
+    try:
+        times, frames = source.read(lambda times: {i for select in selectors.values() for i in select(times)}, shrink)
+    except VideoError as error:
+        raise RowError(owner.where, str(error)) from None
+    return {view: SampledFrames(frames[index] for index in select(times)) for view, select in selectors.items()}

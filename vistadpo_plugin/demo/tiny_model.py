@@ -1,0 +1,262 @@
+"""A tiny real Video-LLaVA with random weights, and a warm-up that makes it fluent about the demo but not truthful."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+    from transformers import (
+        PreTrainedTokenizerBase,
+        PreTrainedTokenizerFast,
+        VideoLlavaForConditionalGeneration,
+        VideoLlavaProcessor,
+    )
+
+# The conversation of LLaMA-Factory's template video_llava, which encodes system, user turn and answer one by one.
+SYSTEM = (
+    "A chat between a curious user and an artificial intelligence assistant. "
+    "The assistant gives helpful, detailed, and polite answers to the user's questions."
+)
+USER = "USER: {content} ASSISTANT:"
+
+FRAMES = 8
+CONTEXT = 4096
+VOCABULARY = 768
+EMBEDDING_GAIN, LINEAR_GAIN, SHARP_GAIN = 20.0, 6.0, 12.0
+BATCH = 16
+LEARNING_RATE = 1e-3
+IGNORED = -100  # the label transformers leaves out of the loss
+
+
+def train_tokenizer(corpus: Iterable[str]) -> PreTrainedTokenizerFast:
+    """A byte-level BPE trained on `corpus` and the conversation's own words: it encodes any text without loss."""
+    from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+    from transformers import PreTrainedTokenizerFast
+
+    special = [AddedToken(token, special=True) for token in ("<s>", "</s>", "<pad>", "<image>", "<video>")]
+    core = Tokenizer(models.BPE())
+    core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    core.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=VOCABULARY,
+        special_tokens=special,
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    core.train_from_iterator([SYSTEM, SYSTEM, USER, USER, *corpus], trainer)
+    core.post_processor = processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", 0)])
+    return PreTrainedTokenizerFast(
+        tokenizer_object=core,
+        bos_token="<s>",
+        eos_token="</s>",
+        pad_token="<pad>",
+        extra_special_tokens=["<image>", "<video>"],
+        model_max_length=CONTEXT,
+        padding_side="left",
+        clean_up_tokenization_spaces=False,
+    )
+
+
+def _make_processor(tokenizer: PreTrainedTokenizerFast, image_size: int, patch_size: int) -> VideoLlavaProcessor:
+    from transformers import VideoLlavaImageProcessor, VideoLlavaProcessor, VideoLlavaVideoProcessor
+
+    sizes: dict[str, Any] = {
+        "size": {"shortest_edge": image_size},
+        "crop_size": {"height": image_size, "width": image_size},
+    }
+    return VideoLlavaProcessor(
+        image_processor=VideoLlavaImageProcessor(**sizes),
+        video_processor=VideoLlavaVideoProcessor(**sizes),
+        tokenizer=tokenizer,
+        patch_size=patch_size,
+        vision_feature_select_strategy="default",
+        num_additional_image_tokens=1,
+    )
+
+
+def _make_model(
+    tokenizer: PreTrainedTokenizerFast, image_size: int, patch_size: int, seed: int
+) -> VideoLlavaForConditionalGeneration:
+    """Random weights, float32; leaves torch's global random state as it was."""
+    import torch
+    from transformers import CLIPVisionConfig, LlamaConfig, VideoLlavaConfig, VideoLlavaForConditionalGeneration
+
+    patches = (image_size // patch_size) ** 2
+    vision = CLIPVisionConfig(
+        hidden_size=64,
+        intermediate_size=128,
+        num_hidden_layers=3,
+        num_attention_heads=4,
+        image_size=image_size,
+        patch_size=patch_size,
+        projection_dim=64,
+    )
+    ids: dict[str, Any] = {
+        "bos_token_id": tokenizer.bos_token_id,
+        "eos_token_id": tokenizer.eos_token_id,
+        "pad_token_id": tokenizer.pad_token_id,
+    }
+    text = LlamaConfig(
+        vocab_size=-(-len(tokenizer) // 64) * 64,
+        hidden_size=96,
+        intermediate_size=192,
+        num_hidden_layers=3,
+        num_attention_heads=4,
+        num_key_value_heads=4,
+        max_position_embeddings=CONTEXT,
+        **ids,
+    )
+    config = VideoLlavaConfig(
+        vision_config=vision,
+        text_config=text,
+        image_token_index=tokenizer.convert_tokens_to_ids("<image>"),
+        video_token_index=tokenizer.convert_tokens_to_ids("<video>"),
+        image_seq_length=patches,
+        video_seq_length=FRAMES * (patches + 1),
+        **ids,
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = VideoLlavaForConditionalGeneration(config)
+    _sharpen(model)
+    model.generation_config.update(**ids)
+    return model.eval()
+
+
+def _sharpen(model: VideoLlavaForConditionalGeneration) -> None:
+    """Scale the language model's and the projector's weights up; the towers' own initialisation is lively enough.
+
+    At the default standard deviation (0.02) attention is nearly uniform and an answer's score hardly depends on pixels
+    or question, so that a wrong mask or a wrong view would go unnoticed.
+    """
+    import torch
+
+    with torch.no_grad():
+        for name, module in model.named_modules():
+            if "tower" in name:
+                continue
+            if isinstance(module, torch.nn.Embedding):
+                module.weight.mul_(EMBEDDING_GAIN)
+            elif isinstance(module, torch.nn.Linear):
+                is_sharp = name.endswith(("q_proj", "k_proj", "lm_head"))
+                module.weight.mul_(SHARP_GAIN if is_sharp else LINEAR_GAIN)
+
+
+def build_tiny_video_llava(
+    folder: Path, corpus: Iterable[str], seed: int = 0, image_size: int = 56, patch_size: int = 14
+) -> Path:
+    """Write a `VideoLlavaForConditionalGeneration` with its tokenizer and processor to `folder`, which is returned.
+
+    A frame of a video takes (image_size / patch_size)^2 + 1 tokens: its patches and the class token.
+
+    Args:
+        folder: made if absent; files of an earlier model in it are overwritten.
+        corpus: texts the vocabulary is learnt from; any other text still encodes, in more tokens.
+        seed: decides the weights.
+        image_size: side of the square frame the vision towers see, in px.
+        patch_size: side of a patch in px.
+
+    Raises:
+        ValueError: `image_size` is not a multiple of `patch_size`.
+    """
+    if image_size % patch_size:
+        raise ValueError(f"image_size must be a multiple of patch_size, got {image_size} and {patch_size}")
+    tokenizer = train_tokenizer(corpus)
+    folder.mkdir(parents=True, exist_ok=True)
+    _make_model(tokenizer, image_size, patch_size, seed).save_pretrained(folder)
+    _make_processor(tokenizer, image_size, patch_size).save_pretrained(folder)
+    return folder
+
+
+def read_frames(path: Path) -> list[np.ndarray]:
+    """FRAMES frames spread evenly over the video, first and last included; each (height, width, 3) uint8 RGB."""
+    import av
+    import numpy as np
+
+    with av.open(str(path)) as container:
+        frames = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
+    return [frames[i] for i in np.floor(np.linspace(0, len(frames) - 1, FRAMES)).astype(int)]
+
+
+def encode_turn(
+    tokenizer: PreTrainedTokenizerBase, prompt: str, answer: str, video_tokens: int
+) -> tuple[list[int], list[int]]:
+    """Token ids of the prompt (system, `video_tokens` video tokens, question) and of the answer with its end."""
+    content = "<video>" * video_tokens + "\n" + prompt
+    prompt_ids = [
+        token
+        for piece in (SYSTEM, USER.format(content=content))
+        for token in tokenizer.encode(piece, add_special_tokens=False)
+    ]
+    return prompt_ids, [*tokenizer.encode(answer, add_special_tokens=False), tokenizer.eos_token_id]
+
+
+def _collate(turns: list[tuple[list[int], list[int]]], pad: int) -> dict[str, torch.Tensor]:
+    """Right-padded input_ids, attention_mask and labels, each (turns, longest); only answers are labelled."""
+    import torch
+
+    longest = max(len(prompt) + len(answer) for prompt, answer in turns)
+    ids = torch.full((len(turns), longest), pad)
+    labels = torch.full_like(ids, IGNORED)
+    mask = torch.zeros_like(ids)
+    for i, (prompt, answer) in enumerate(turns):
+        length = len(prompt) + len(answer)
+        ids[i, :length] = torch.tensor(prompt + answer)
+        labels[i, len(prompt) : length] = torch.tensor(answer)
+        mask[i, :length] = 1
+    return {"input_ids": ids, "labels": labels, "attention_mask": mask}
+
+
+def warm_up(folder: Path, data: Path, steps: int, seed: int) -> None:
+    """Fine-tune the model in `folder` on the rows in `data`, and save it in place.
+
+    True and plausible false answers are taught in equal parts: the model learns to talk about the videos, and whether
+    it tells the truth about them is left to chance. That is what preference training has to mend.
+
+    Args:
+        folder: a model written by `build_tiny_video_llava`.
+        data: a folder written by `build_videos`.
+        steps: number of optimizer steps, of BATCH answers each.
+        seed: decides the order of the answers.
+    """
+    import torch
+    from tqdm import tqdm
+    from transformers import AutoModelForImageTextToText, AutoProcessor
+
+    processor = AutoProcessor.from_pretrained(folder)
+    model = AutoModelForImageTextToText.from_pretrained(folder).train()
+    rows = [json.loads(line) for line in (data / "rows.jsonl").read_text(encoding="utf-8").splitlines()]
+    pixels = {
+        video: processor.video_processor(videos=[read_frames(data / video)], return_tensors="pt")["pixel_values_videos"]
+        for video in sorted({row["video"] for row in rows})
+    }
+    examples = [
+        (row["video"], encode_turn(processor.tokenizer, row["prompt"], row[answer], model.config.video_seq_length))
+        for row in rows
+        for answer in ("chosen", "rejected")
+    ]
+
+    generator = torch.Generator().manual_seed(seed)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=LEARNING_RATE, weight_decay=0.0)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
+    queue: list[int] = []
+    progress = tqdm(range(steps), desc="warm-up", unit="step")
+    for _ in progress:
+        while len(queue) < BATCH:
+            queue += torch.randperm(len(examples), generator=generator).tolist()
+        drawn, queue = [examples[i] for i in queue[:BATCH]], queue[BATCH:]
+        batch = _collate([turn for _, turn in drawn], processor.tokenizer.pad_token_id)
+        batch["pixel_values_videos"] = torch.cat([pixels[video] for video, _ in drawn])
+        loss = model(**batch, use_cache=False).loss
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        schedule.step()
+        optimizer.zero_grad()
+        progress.set_postfix(loss=f"{loss.item():.3f}")
+    model.save_pretrained(folder)

@@ -1,0 +1,216 @@
+"""Every touch of LLaMA-Factory's internals, and the check of its version. Nowhere else patches anything.
+
+Importing this module (the start-up hook does it when a host module appears; with `VISTADPO_AUTOLOAD=0` you do it by
+hand) patches the host modules that are loaded already and watches for the others. Each patch is one function, named by
+the host module it changes, and safe to apply in any order:
+
+| host module | what changes |
+|---|---|
+| hparams.parser | the vista_* keys join the fine-tuning arguments; `stage: vistadpo` becomes `stage: dpo` plus a flag |
+| train.tuner | `run_dpo` goes to `run_vistadpo` when that flag is set |
+| data.converter | `formatting: vistadpo` (the host's public registration) |
+| data.loader | our rows are read by us, and tokenized by us when that flag is set |
+| data.template | the `video_llava` template gets a plugin that works with transformers 5 |
+| model.model_utils.visual | the `video_llava` entry names its real towers, so that they are frozen |
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib.metadata
+import sys
+from dataclasses import dataclass, field
+from types import ModuleType
+from typing import Any, Literal
+
+from vistadpo_plugin import autoload
+
+KNOWN_VERSIONS = ("0.9.5",)
+
+
+def check_host_version() -> None:
+    """Raise ImportError when the installed LLaMA-Factory is not one this plugin was written for."""
+    version = importlib.metadata.version("llamafactory")
+    if version not in KNOWN_VERSIONS:
+        raise ImportError(
+            f"vistadpo-plugin {importlib.metadata.version('vistadpo-plugin')} patches LLaMA-Factory and knows version "
+            f"{', '.join(KNOWN_VERSIONS)}; {version} is installed. Install a known one "
+            f"(`pip install llamafactory=={KNOWN_VERSIONS[-1]}`), or set VISTADPO_AUTOLOAD=0 to run LLaMA-Factory "
+            "without the plugin."
+        )
+
+
+def patch(module: ModuleType) -> None:
+    """Apply our patch to one host module, once."""
+    if getattr(module, "_vistadpo_patched", False):
+        return
+    check_host_version()
+    _PATCHES[module.__name__](module)
+    module._vistadpo_patched = True
+
+
+def is_vistadpo(args: Any) -> bool:
+    """Whether these fine-tuning or data arguments belong to a `stage: vistadpo` run."""
+    return getattr(args, "use_vistadpo", False)
+
+
+def _patch_parser(parser: ModuleType) -> None:
+    from vistadpo_plugin.arguments import VistaArguments, check_vista_names
+
+    @dataclass
+    class FinetuningArguments(VistaArguments, parser.FinetuningArguments):
+        """The host's fine-tuning arguments plus the vista_* keys."""
+
+        stage: Literal["pt", "sft", "rm", "ppo", "dpo", "kto", "vistadpo"] = field(
+            default="sft", metadata={"help": "Which stage will be performed in training."}
+        )
+
+        def __post_init__(self) -> None:
+            self.use_vistadpo = self.stage == "vistadpo"
+            if self.use_vistadpo:
+                self.stage = "dpo"  # so that every check the host makes for DPO keeps holding
+                self.check_vista_values()
+                _check_preference_keys(self)
+            elif self.vista_keys_that_differ():
+                keys = ", ".join(f"`{key}`" for key in self.vista_keys_that_differ())
+                raise ValueError(
+                    f"{keys}: no effect in `stage: {self.stage}`. Set `stage: vistadpo`, or remove the key."
+                )
+            super().__post_init__()
+
+    for arguments in (parser._TRAIN_ARGS, parser._INFER_ARGS, parser._EVAL_ARGS):
+        for index, cls in enumerate(arguments):
+            if cls is parser.FinetuningArguments:
+                arguments[index] = FinetuningArguments
+
+    host_parse_args = parser._parse_args
+
+    @functools.wraps(host_parse_args)
+    def parse_args(hf_parser: Any, args: Any = None, allow_extra_keys: bool = False) -> Any:
+        args = parser.read_args(args)
+        names = args if isinstance(args, dict) else [arg[2:].split("=")[0] for arg in args if arg.startswith("--")]
+        check_vista_names(names)
+        return host_parse_args(hf_parser, args, allow_extra_keys)
+
+    parser._parse_args = parse_args
+
+
+def _check_preference_keys(args: Any) -> None:
+    """Refuse the host's preference keys that have no meaning in the hierarchical objective."""
+    if args.pref_loss not in ("sigmoid", "hinge", "ipo"):
+        raise ValueError(
+            f"`pref_loss: {args.pref_loss}` is not defined for `stage: vistadpo`; allowed: sigmoid, hinge, ipo."
+        )
+    if args.pref_beta <= 0:
+        raise ValueError(f"`pref_beta` is {args.pref_beta}; `stage: vistadpo` allows a number above 0.")
+    if not 0 <= args.dpo_label_smoothing < 0.5:
+        raise ValueError(f"`dpo_label_smoothing` is {args.dpo_label_smoothing}; allowed: from 0 to below 0.5.")
+    for key, off in (("pref_ftx", 0.0), ("pref_bco_weight", 0.0), ("ld_alpha", None)):
+        if getattr(args, key) != off:
+            raise ValueError(f"`{key}` is not supported in `stage: vistadpo`; remove it.")
+
+
+def _patch_tuner(tuner: ModuleType) -> None:
+    host_run_dpo = tuner.run_dpo
+
+    @functools.wraps(host_run_dpo)
+    def run_dpo(
+        model_args: Any, data_args: Any, training_args: Any, finetuning_args: Any, callbacks: list | None = None
+    ) -> None:
+        if is_vistadpo(finetuning_args):
+            from vistadpo_plugin.workflow import run_vistadpo
+
+            data_args.use_vistadpo = True
+            run_vistadpo(model_args, data_args, training_args, finetuning_args, callbacks)
+        else:
+            if data_args.template == "video_llava":
+                model_args.use_reentrant_gc = False
+            host_run_dpo(model_args, data_args, training_args, finetuning_args, callbacks)
+
+    tuner.run_dpo = run_dpo
+
+
+def _patch_converter(converter: ModuleType) -> None:
+    from vistadpo_plugin.data.converter import VistaDatasetConverter
+
+    converter.register_dataset_converter("vistadpo", VistaDatasetConverter)
+
+
+def _patch_loader(loader: ModuleType) -> None:
+    host_get_dataset_list = loader.get_dataset_list
+    host_load_single_dataset = loader._load_single_dataset
+    host_get_dataset_processor = loader._get_dataset_processor
+
+    @functools.wraps(host_get_dataset_list)
+    def get_dataset_list(*args: Any, **kwargs: Any) -> list[Any]:
+        entries = host_get_dataset_list(*args, **kwargs)
+        for entry in entries:
+            # Our rows are pairs by nature; an entry of dataset_info.json need not say `ranking: true` again.
+            entry.ranking = entry.ranking or entry.formatting == "vistadpo"
+        return entries
+
+    @functools.wraps(host_load_single_dataset)
+    def load_single_dataset(dataset_attr: Any, model_args: Any, data_args: Any, training_args: Any) -> Any:
+        if dataset_attr.formatting != "vistadpo" or dataset_attr.load_from != "file":
+            return host_load_single_dataset(dataset_attr, model_args, data_args, training_args)
+
+        from vistadpo_plugin.data.reader import load_rows
+
+        # Only the host's file reader is exchanged (Arrow wants one type a field throughout a file, rows do not keep to
+        # that); sampling, max_samples, streaming and conversion stay the host's.
+        host_load_dataset = loader.load_dataset
+        loader.load_dataset = load_rows
+        try:
+            return host_load_single_dataset(dataset_attr, model_args, data_args, training_args)
+        finally:
+            loader.load_dataset = host_load_dataset
+
+    @functools.wraps(host_get_dataset_processor)
+    def get_dataset_processor(
+        data_args: Any, stage: str, template: Any, tokenizer: Any, processor: Any, do_generate: bool = False
+    ) -> Any:
+        if is_vistadpo(data_args):
+            from vistadpo_plugin.data.processor import VistaDatasetProcessor
+
+            return VistaDatasetProcessor(template, tokenizer, processor, data_args)
+        made = host_get_dataset_processor(data_args, stage, template, tokenizer, processor, do_generate)
+        if type(template.mm_plugin).__module__ == "vistadpo_plugin.models.video_llava":
+            from vistadpo_plugin.models.video_llava import refuse_cut_prompts
+
+            refuse_cut_prompts(made)
+        return made
+
+    loader.get_dataset_list = get_dataset_list
+    loader._load_single_dataset = load_single_dataset
+    loader._get_dataset_processor = get_dataset_processor
+
+
+def _patch_template(template: ModuleType) -> None:
+    from vistadpo_plugin.models.video_llava import VideoLlavaPlugin
+
+    host_plugin = template.TEMPLATES["video_llava"].mm_plugin
+    template.TEMPLATES["video_llava"].mm_plugin = VideoLlavaPlugin(
+        host_plugin.image_token, host_plugin.video_token, host_plugin.audio_token
+    )
+
+
+def _patch_visual(visual: ModuleType) -> None:
+    # The host's entry names `vision_tower`, which Video-LLaVA does not have: nothing was frozen.
+    visual._register_composite_model("video_llava", vision_model_keys=["video_tower", "image_tower"])
+
+
+_PATCHES = {
+    "llamafactory.hparams.parser": _patch_parser,
+    "llamafactory.train.tuner": _patch_tuner,
+    "llamafactory.data.converter": _patch_converter,
+    "llamafactory.data.loader": _patch_loader,
+    "llamafactory.data.template": _patch_template,
+    "llamafactory.model.model_utils.visual": _patch_visual,
+}
+
+autoload.watch()
+for _name in _PATCHES:
+    _module = sys.modules.get(_name)
+    # A module still being imported is patched by the watcher when it is finished.
+    if _module is not None and not getattr(_module.__spec__, "_initializing", False):
+        patch(_module)

@@ -1,0 +1,98 @@
+"""VistaDPOTrainer: the host's DPO trainer with our sampler, scorer and objective. Batch in, loss and metrics out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from llamafactory.train.dpo.trainer import CustomDPOTrainer
+from torch import Tensor
+from transformers import Trainer
+from transformers.trainer_utils import EvalLoopOutput
+
+from vistadpo_plugin.data.pairing import PairedRows, PairedSampler
+from vistadpo_plugin.metrics import MetricSums
+from vistadpo_plugin.objective import Objective, TermResult
+from vistadpo_plugin.reference import reference_scores
+from vistadpo_plugin.scoring import score
+
+
+class VistaDPOTrainer(CustomDPOTrainer):
+    """Optimizers, schedulers, reference model, checkpoints and logging are the host's."""
+
+    def __init__(self, **kwargs: Any):
+        super().__init__(**kwargs)
+        vista = self.finetuning_args
+        self.objective = Objective(vista, self.beta, self.loss_type, self.label_smoothing)
+        self.train_sums = MetricSums(vista.terms, self.args.device)
+        self.eval_sums = MetricSums(vista.terms, self.args.device)
+        self.steps_logged = 0
+        # Our loss divides by the rows of the whole step itself (see compute_loss), the Trainer must not divide again.
+        self.model_accepts_loss_kwargs = True
+
+    def _get_train_sampler(self, train_dataset: PairedRows | None = None) -> PairedSampler:
+        dataset = self.train_dataset if train_dataset is None else train_dataset
+        in_order = self.finetuning_args.disable_shuffling or self.args.train_sampling_strategy == "sequential"
+        return PairedSampler(dataset, shuffle=not in_order)
+
+    def _get_eval_sampler(self, eval_dataset: PairedRows) -> PairedSampler:
+        return PairedSampler(eval_dataset, shuffle=False)
+
+    def _get_num_items_in_batch(self, batch_samples: list[dict[str, Any]], device: torch.device) -> Tensor:
+        """Rows of one optimizer step, on all ranks."""
+        rows = torch.tensor(sum(len(batch["rows"]) for batch in batch_samples), device=device)
+        return self.accelerator.gather(rows).sum() if self.args.world_size > 1 else rows
+
+    def term_results(self, model: Any, batch: dict[str, Any]) -> dict[str, TermResult]:
+        """Score a batch with reference and policy and form every term of every row."""
+        wanted = self.objective.distributions(batch)
+        unwrapped = self.accelerator.unwrap_model(model)
+        reference = reference_scores(model, unwrapped, self.ref_model, batch["groups"], wanted)
+        return self.objective(score(model, batch["groups"], wanted), reference, batch)
+
+    def compute_loss(
+        self,
+        model: Any,
+        inputs: dict[str, Any],
+        return_outputs: bool = False,
+        num_items_in_batch: Tensor | None = None,
+    ) -> Any:
+        """Sum of the rows' losses over the rows of the whole step: the mean over rows, however they are spread.
+
+        Data-parallel wrappers average gradients over ranks, hence the factor.
+        """
+        results = self.term_results(model, inputs)
+        self.train_sums.add(results)
+        rows = len(inputs["rows"])
+        share = self.accelerator.num_processes / (rows if num_items_in_batch is None else num_items_in_batch)
+        loss = self.objective.total(results, rows).sum() * share
+        return (loss, {}) if return_outputs else loss
+
+    def prediction_step(
+        self, model: Any, inputs: dict[str, Any], prediction_loss_only: bool, ignore_keys: list[str] | None = None
+    ) -> tuple[Tensor, None, None]:
+        inputs = self._prepare_inputs(inputs)
+        with torch.no_grad(), self.compute_loss_context_manager():
+            results = self.term_results(model, inputs)
+        self.eval_sums.add(results)
+        return self.objective.total(results, len(inputs["rows"])).mean(), None, None
+
+    def evaluation_loop(
+        self, dataloader: Any, *args: Any, metric_key_prefix: str = "eval", **kw: Any
+    ) -> EvalLoopOutput:
+        self.eval_sums.reset()
+        output = super().evaluation_loop(dataloader, *args, metric_key_prefix=metric_key_prefix, **kw)
+        means = self.eval_sums.means(self._sum_over_ranks, steps=len(dataloader))
+        output.metrics.update({f"{metric_key_prefix}_{name}": value for name, value in means.items()})
+        return output
+
+    def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
+        """Add the means since the last training log."""
+        if "loss" in logs:
+            steps = self.state.global_step - self.steps_logged
+            logs.update(self.train_sums.means(self._sum_over_ranks, steps))
+            self.steps_logged = self.state.global_step
+        Trainer.log(self, logs, *args, **kwargs)
+
+    def _sum_over_ranks(self, values: Tensor) -> Tensor:
+        return self.accelerator.reduce(values, "sum")

@@ -1,0 +1,209 @@
+"""run_vistadpo: the host's run_dpo, told with our parts."""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+from typing import Any
+
+from llamafactory.data import get_dataset, get_template_and_fix_tokenizer
+from llamafactory.extras import logging
+from llamafactory.extras.constants import IGNORE_INDEX
+from llamafactory.extras.ploting import plot_loss
+from llamafactory.model import load_model, load_tokenizer
+from llamafactory.train.trainer_utils import create_modelcard_and_push, create_ref_model
+
+from vistadpo_plugin.data.collator import VistaCollator
+from vistadpo_plugin.data.lengths import needs_cutoff
+from vistadpo_plugin.data.pairing import PairedRows
+from vistadpo_plugin.data.views import ViewBuilder
+from vistadpo_plugin.plots import plot_margins
+from vistadpo_plugin.summary import summarize
+from vistadpo_plugin.trainer import VistaDPOTrainer
+
+logger = logging.get_logger("llamafactory.vistadpo")
+
+SKIPPED_ROWS = "skipped_rows.jsonl"
+_ROWS_SHOWN = 10
+
+
+def run_vistadpo(
+    model_args: Any, data_args: Any, training_args: Any, finetuning_args: Any, callbacks: list[Any] | None = None
+) -> None:
+    """Train and evaluate as a recipe with `stage: vistadpo` says."""
+    _settle_arguments(model_args, data_args, training_args)
+    tokenizer_module = load_tokenizer(model_args)
+    tokenizer, processor = tokenizer_module["tokenizer"], tokenizer_module["processor"]
+    template = get_template_and_fix_tokenizer(tokenizer, data_args)
+    dataset_module = get_dataset(template, model_args, data_args, training_args, stage="rm", **tokenizer_module)
+    frames = _Frames(template.mm_plugin, processor, finetuning_args)
+    datasets = {
+        name: _paired(name, dataset, frames, data_args, training_args, finetuning_args)
+        for name, dataset in dataset_module.items()
+    }
+    model = load_model(tokenizer, model_args, finetuning_args, training_args.do_train)
+
+    collator = VistaCollator(
+        template=template,
+        model=model,
+        pad_to_multiple_of=8,
+        label_pad_token_id=IGNORE_INDEX,
+        vista=finetuning_args,
+        views=frames.builder(training_args.seed),
+        cutoff_len=data_args.cutoff_len,
+        **tokenizer_module,
+    )
+    ref_model = create_ref_model(model_args, finetuning_args)
+    if finetuning_args.ref_model is None and not training_args.do_train:
+        ref_model = model  # as the host does; margins are then 0 by definition
+        logger.warning_rank0("No `ref_model` in an evaluation-only run: the model is its own reference.")
+
+    trainer = VistaDPOTrainer(
+        model=model,
+        ref_model=ref_model,
+        args=training_args,
+        finetuning_args=finetuning_args,
+        data_collator=collator,
+        callbacks=callbacks,
+        **datasets,
+        **tokenizer_module,
+    )
+    if training_args.do_train:
+        train_result = trainer.train(resume_from_checkpoint=training_args.resume_from_checkpoint)
+        trainer.save_model()
+        trainer.log_metrics("train", train_result.metrics)
+        trainer.save_metrics("train", train_result.metrics)
+        trainer.save_state()
+        if trainer.is_world_process_zero() and finetuning_args.plot_loss:
+            _plot(trainer, datasets.get("eval_dataset"))
+    if training_args.do_eval:
+        metrics = trainer.evaluate(metric_key_prefix="eval")
+        trainer.log_metrics("eval", metrics)
+        trainer.save_metrics("eval", metrics)
+    create_modelcard_and_push(trainer, model_args, data_args, training_args, finetuning_args)
+
+
+def _settle_arguments(model_args: Any, data_args: Any, training_args: Any) -> None:
+    """Refuse what cannot work, and set what has to hold when one step runs the model several times."""
+    if data_args.streaming:
+        raise ValueError(
+            "`streaming: true` does not go with `stage: vistadpo`: pairing rows with other videos needs all rows. "
+            "Remove it; rows are small, and videos are read when they are needed anyway."
+        )
+    if training_args.train_sampling_strategy == "group_by_length":
+        raise ValueError("`train_sampling_strategy: group_by_length` does not go with `stage: vistadpo`; remove it.")
+    model_args.use_reentrant_gc = False  # reentrant checkpointing marks parameters ready once a forward under DDP
+    if training_args.ddp_find_unused_parameters is None:
+        training_args.ddp_find_unused_parameters = False
+    if training_args.ddp_broadcast_buffers is None:
+        # Broadcasting happens once a forward, and ranks whose rows lack a view run fewer forwards.
+        training_args.ddp_broadcast_buffers = False
+
+
+class _Frames:
+    """How many frames and tokens the views of this model have, as far as that is known without decoding."""
+
+    def __init__(self, plugin: Any, processor: Any, vista: Any):
+        self.plugin, self.processor, self.vista = plugin, processor, vista
+        self.fixed = plugin.fixed_frames(processor) if hasattr(plugin, "fixed_frames") else None
+
+    def builder(self, seed: int) -> ViewBuilder:
+        fps, maxlen = getattr(self.processor, "video_fps", 2.0), getattr(self.processor, "video_maxlen", 128)
+        shrink = functools.partial(
+            self.plugin._preprocess_image,
+            image_max_pixels=getattr(self.processor, "video_max_pixels", 256 * 256),
+            image_min_pixels=getattr(self.processor, "video_min_pixels", 16 * 16),
+            video_fps=fps,
+            video_maxlen=maxlen,
+        )
+        return ViewBuilder(self.vista, fps, maxlen, self.fixed, shrink, seed)
+
+    def per_view(self) -> dict[str, int | None]:
+        """Frames of the views that the terms look at; None where they depend on the video."""
+        terms, frames = self.vista.terms, {}
+        if {"response", "video", "token"} & set(terms):
+            frames["full video"] = self.fixed
+        if "clip" in terms:
+            frames["clip"] = self.vista.vista_clip_frames or self.fixed
+        if {"object", "token"} & set(terms):
+            frames["keyframe"] = 1
+        return frames
+
+    def tokens(self, frames: int) -> int | None:
+        known = hasattr(self.plugin, "video_tokens") and self.processor is not None
+        return self.plugin.video_tokens(self.processor, frames) if known else None
+
+    def describe(self) -> dict[str, str]:
+        described = {}
+        for view, frames in self.per_view().items():
+            tokens = None if frames is None else self.tokens(frames)
+            counted = "frames by video_fps and video_maxlen" if frames is None else f"{frames} frames"
+            described[view] = counted if tokens is None else f"{counted}, {tokens} video tokens"
+        return described
+
+
+def _paired(
+    name: str, dataset: Any, frames: _Frames, data_args: Any, training_args: Any, vista: Any
+) -> PairedRows | dict[str, PairedRows]:
+    if isinstance(dataset, dict):
+        return {
+            key: _paired(f"{name}_{key}", part, frames, data_args, training_args, vista)
+            for key, part in dataset.items()
+        }
+    if "grounded" not in dataset.column_names:
+        raise ValueError(
+            f"`tokenized_path: {data_args.tokenized_path}` was not written by a `stage: vistadpo` run. Remove the "
+            "folder or name another one."
+        )
+    errors = _row_errors(dataset, frames, data_args.cutoff_len)
+    if errors:
+        _report_bad_rows(name, errors, len(dataset), training_args, vista)
+        dataset = dataset.select([index for index in range(len(dataset)) if index not in errors])
+    rows = PairedRows(dataset, training_args.seed)
+    logger.info_rank0("\n" + summarize(name.replace("_", " "), rows, vista, frames.describe()))
+    return rows
+
+
+def _row_errors(dataset: Any, frames: _Frames, cutoff_len: int) -> dict[int, tuple[str, str]]:
+    """(where, why) of every row that cannot be used, by index."""
+    errors = {}
+    known = [frames.tokens(count) or 0 for count in frames.per_view().values() if count]
+    video_tokens = max(known, default=0)
+    columns = ("where", "error", "grounded", "text_tokens", "chosen_ids", "rejected_ids", "irrelevant_ids")
+    for index, (where, error, grounded, text_tokens, *answers) in enumerate(
+        zip(*(dataset[column] for column in columns), strict=True)
+    ):
+        needed = text_tokens + max(map(len, answers)) + (video_tokens if grounded else 0)
+        if error:
+            errors[index] = (where, error)
+        elif needed > cutoff_len:
+            errors[index] = (where, needs_cutoff(needed, cutoff_len))
+    return errors
+
+
+def _report_bad_rows(name: str, errors: dict[int, tuple[str, str]], total: int, training_args: Any, vista: Any) -> None:
+    """Stop, or count the rows that go and write them down."""
+    shown = "\n".join(f"  {where}: {why}" for where, why in list(errors.values())[:_ROWS_SHOWN])
+    more = f"\n  and {len(errors) - _ROWS_SHOWN} more" if len(errors) > _ROWS_SHOWN else ""
+    found = f"{len(errors)} of {total} rows of the {name.replace('_', ' ')} cannot be used:\n{shown}{more}"
+    if vista.vista_on_bad_row == "error" or len(errors) == total:
+        hint = "" if len(errors) == total else ", or set `vista_on_bad_row: skip` to train without them"
+        raise ValueError(f"{found}\nCorrect them{hint}.")
+    path = os.path.join(training_args.output_dir, SKIPPED_ROWS)
+    logger.warning_rank0(f"{found}\nThey are skipped and listed in {path}.")
+    if training_args.should_save:
+        os.makedirs(training_args.output_dir, exist_ok=True)
+        with open(path, "w" if name == "train_dataset" else "a", encoding="utf-8") as file:
+            for where, why in errors.values():
+                file.write(json.dumps({"dataset": name, "row": where, "reason": why}, ensure_ascii=False) + "\n")
+
+
+def _plot(trainer: VistaDPOTrainer, eval_dataset: Any) -> None:
+    keys = ["loss", "rewards/accuracies"] if "response" in trainer.finetuning_args.terms else ["loss"]
+    if isinstance(eval_dataset, dict):
+        keys += [f"eval_{key}_loss" for key in eval_dataset]
+    elif eval_dataset is not None:
+        keys.append("eval_loss")
+    plot_loss(trainer.args.output_dir, keys=keys)
+    print("Figure saved at:", plot_margins(trainer.state.log_history, trainer.args.output_dir))
