@@ -128,7 +128,7 @@ class VistaArguments:
 
 
 def check_vista_names(keys: Iterable[str]) -> None:
-    """Raise ValueError for a key that starts with `vista` and is none of ours, naming the nearest one and all of them."""
+    """Raise ValueError for a key that starts with `vista` and is none of ours, naming the nearest and all."""
     known = [item.name for item in fields(VistaArguments)]
     for key in keys:
         if key.startswith("vista") and key not in known:

@@ -2,7 +2,8 @@
 
 Notation of the paper: Delta(y|view) = log p_policy(y|view, x) - log p_reference(y|view, x), the log-ratio of one
 answer, summed over its tokens; `beta` is `pref_beta`; sg is the stop-gradient. A *margin* is the argument of the
-sigmoid divided by beta, in nats. All inputs are float tensors of shape (rows,), all outputs unreduced, of the same shape.
+sigmoid divided by beta, in nats. All inputs are float tensors of shape (rows,), all outputs unreduced and of that
+shape.
 """
 
 from __future__ import annotations

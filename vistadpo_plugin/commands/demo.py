@@ -17,7 +17,6 @@ from vistadpo_plugin.demo.table import format_files, format_table, read_loss, re
 
 VERSION = 1  # of what is built; raised when shapes.py or tiny_model.py change what they make
 MARKER = "built.json"
-DATASET = "vistadpo_demo"
 TEXTS = ("prompt", "chosen", "rejected", "rejected_irrelevant")
 
 
@@ -57,7 +56,7 @@ def _is_built(folder: Path, wanted: dict[str, int]) -> bool:
 
 
 def build(folder: Path, rows: int, seed: int, steps: int) -> None:
-    """Write videos, rows, dataset_info.json and the warmed-up model below `folder`, unless the same build is there."""
+    """Write videos, rows and the warmed-up model below `folder`, unless the same build is there."""
     wanted = {"version": VERSION, "rows": rows, "seed": seed, "steps": steps}
     if _is_built(folder, wanted):
         print(f"Videos and model in {folder} are there already ({folder / MARKER} matches): reused.", flush=True)
@@ -69,8 +68,6 @@ def build(folder: Path, rows: int, seed: int, steps: int) -> None:
     (folder / MARKER).unlink(missing_ok=True)
     print(f"Making {rows} rows of videos with moving shapes in {folder} ...", flush=True)
     path = build_videos(folder, rows, seed)
-    info = {"file_name": path.name, "formatting": "vistadpo", "ranking": True}
-    _write_atomically(folder / "dataset_info.json", {DATASET: info})
     print(f"Making a tiny Video-LLaVA in {folder / 'model'} ...", flush=True)
     texts = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
     corpus = [text[field] for text in texts for field in TEXTS if field in text]

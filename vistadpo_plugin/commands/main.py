@@ -1,0 +1,23 @@
+"""The `vistadpo` command: `vistadpo SUBCOMMAND ...`, one module a subcommand."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+SUBCOMMANDS = {"demo": "make videos and a tiny model, train on them, and show what the training changed"}
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one subcommand and return its exit code."""
+    argv = sys.argv[1:] if argv is None else argv
+    if argv and argv[0] in SUBCOMMANDS:
+        return importlib.import_module(f"vistadpo_plugin.commands.{argv[0]}").main(argv[1:])
+    wanted_help = not argv or argv[0] in ("-h", "--help")
+    if not wanted_help:
+        print(f"vistadpo: unknown command {argv[0]!r}", file=sys.stderr)
+    print("usage: vistadpo COMMAND [options]\n\ncommands:")
+    for name, summary in SUBCOMMANDS.items():
+        print(f"  {name:<10} {summary}")
+    print("\nTraining itself is `llamafactory-cli train RECIPE.yaml` with `stage: vistadpo` in the recipe.")
+    return 0 if wanted_help else 2
