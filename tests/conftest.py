@@ -113,3 +113,11 @@ def train(recipe: dict[str, Any]) -> Callable[..., Run]:
         return Run(Path(args["output_dir"]))
 
     return run
+
+
+@pytest.fixture
+def vista() -> Callable[..., Any]:
+    """The vista_* keys with changes, as a recipe would set them."""
+    from vistadpo_plugin.arguments import VistaArguments
+
+    return VistaArguments
