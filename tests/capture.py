@@ -19,10 +19,7 @@ class Gradients(TrainerCallback):
         parameters = {name.removeprefix("module."): p for name, p in model.named_parameters() if p.requires_grad}
         self.trainable = set(parameters)
         self.steps.append(
-            {
-                name: torch.zeros_like(p) if p.grad is None else p.grad.detach().clone()
-                for name, p in parameters.items()
-            }
+            {name: torch.zeros_like(p) if p.grad is None else p.grad.detach().clone() for name, p in parameters.items()}
         )
 
 

@@ -130,9 +130,7 @@ def reports(demo: Demo, tmp_path_factory: pytest.TempPathFactory) -> dict[str, d
     script.write_text(SCRIPT)
     made = {}
     for name, switch in (("without", "0"), ("with", "1")):
-        recipes = {
-            run: make_recipe(run, folder / "models", folder / "data", demo.data, folder / name) for run in RUNS
-        }
+        recipes = {run: make_recipe(run, folder / "models", folder / "data", demo.data, folder / name) for run in RUNS}
         (folder / f"{name}.json").write_text(json.dumps(recipes))
         report = folder / f"{name}_report.json"
         subprocess.run(

@@ -43,9 +43,7 @@ def answers_by_sequence(batch: dict[str, Any], rows: list[dict[str, Any]]) -> di
 
 
 @pytest.mark.parametrize("batch_size", [1, 3])
-def test_log_probs_equal_a_direct_forward(
-    demo: Demo, recipe: dict[str, Any], tmp_path: Any, batch_size: int
-) -> None:
+def test_log_probs_equal_a_direct_forward(demo: Demo, recipe: dict[str, Any], tmp_path: Any, batch_size: int) -> None:
     """Video, clip and keyframe views; answers of very different length in the ragged batch of 3."""
     from llamafactory.train.tuner import run_exp
 

@@ -72,7 +72,8 @@ def other_model(demo: Demo, tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 @pytest.mark.parametrize(
-    "changes", [{}, {"pref_loss": "hinge"}, {"pref_loss": "ipo"}, {"vista_token_loss": "kl"}, {"dpo_label_smoothing": 0.2}]
+    "changes",
+    [{}, {"pref_loss": "hinge"}, {"pref_loss": "ipo"}, {"vista_token_loss": "kl"}, {"dpo_label_smoothing": 0.2}],
 )
 def test_step_1_equals_an_independent_computation(
     demo: Demo, recipe: dict[str, Any], other_model: str, changes: dict[str, Any]
@@ -81,7 +82,14 @@ def test_step_1_equals_an_independent_computation(
     from transformers import AutoModelForImageTextToText, AutoTokenizer
 
     rows, seen = demo.rows, {}
-    args = {**recipe, **changes, "max_samples": 8, "max_steps": 1, "ref_model": other_model, "per_device_train_batch_size": 3}
+    args = {
+        **recipe,
+        **changes,
+        "max_samples": 8,
+        "max_steps": 1,
+        "ref_model": other_model,
+        "per_device_train_batch_size": 3,
+    }
     first = run(args, FirstBatch(lambda model, batch: seen.update(batch=batch))).log[0]
 
     tokenizer = AutoTokenizer.from_pretrained(demo.model)

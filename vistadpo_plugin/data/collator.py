@@ -38,6 +38,11 @@ SCORED = {
 """Answers a term scores on its one view; the view terms score `chosen` on two views, preferred first."""
 
 
+def _width(term: str) -> int:
+    """Sequences a term scores in a row."""
+    return len(SCORED.get(term, ("preferred view", "rejected view")))
+
+
 @dataclass
 class Sequence:
     """One answer on one view, or on a row's own media."""
@@ -86,7 +91,7 @@ class VistaCollator(MultiModalDataCollatorForSeq2Seq):
             "terms": {
                 term: {
                     "row": torch.tensor(rows[term], dtype=torch.long),
-                    "sequences": torch.tensor(scored[term], dtype=torch.long).reshape(len(rows[term]), -1),
+                    "sequences": torch.tensor(scored[term], dtype=torch.long).reshape(-1, _width(term)),
                 }
                 for term in self.vista.terms
             },
