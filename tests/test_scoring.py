@@ -79,7 +79,7 @@ def test_log_probs_equal_a_direct_forward(demo: Demo, recipe: dict[str, Any], tm
 
 
 def test_views_differ(demo: Demo, recipe: dict[str, Any]) -> None:
-    """A control: the same answer on the row's nine sequences' views must not score alike, or the test above is blind."""
+    """A control: the same answer on the row's nine sequences' views must differ, or the test above is blind."""
     from llamafactory.train.tuner import run_exp
 
     seen: dict[str, Any] = {}
