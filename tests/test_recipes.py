@@ -15,7 +15,7 @@ RECIPES = sorted(FOLDER.glob("*.yaml"))
 
 
 def parse(path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Any, ...]:
-    """(model, data, training, fine-tuning, generating) arguments, as `llamafactory-cli train PATH use_cpu=true` has them.
+    """(model, data, training, fine-tuning, generating) arguments, as the command line with `use_cpu=true` has them.
 
     bf16 needs `use_cpu` where there is no GPU. DeepSpeed wants a launcher around it when it is parsed, so its part is
     held against the other arguments here.

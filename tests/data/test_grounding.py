@@ -25,6 +25,9 @@ def media(tmp_path_factory: pytest.TempPathFactory) -> Path:
         # No frame between 0.75 and 1.5 s; without reordered frames, so that the mp4 gives its length as 3.04 s.
         irregular = [0, 40, 100, 700, 750, 1500, 1540, 3000]
         write_video(media / f"irregular.{suffix}", range(8), stamps_ms=irregular, options={"bf": "0"})
+    # In fragments: the header counts the 8 frames of the first, not all 60.
+    fragments = {"movflags": "frag_keyframe"}
+    write_video(media / "fragments.mp4", range(60), options={"g": "12"}, container_options=fragments)
     write_images(media / "frames", range(8))
     write_images(media / "clip_w", range(2))
     write_images(media / "clip_l", range(3))
@@ -141,10 +144,18 @@ def test_inside_events_takes_both_ends() -> None:
     ],
 )
 def test_an_event_in_a_gap_between_irregular_frames_covers_none(grounded: Any, name: str, event: list[float]) -> None:
-    """Frames at 0, 0.04, 0.1, 0.7, 0.75, 1.5, 1.54, 3.0 s. Evenly spread, eight frames in 3.04 s would lie at 0, 0.38, ...,
-    2.66 s, and the row's clip is found to be empty in the middle of training.
+    """Frames at 0, 0.04, 0.1, 0.7, 0.75, 1.5, 1.54, 3.0 s. Evenly spread, eight frames in 3.04 s would lie at 0, 0.38,
+    ..., 2.66 s, and the row's clip is found to be empty in the middle of training.
     """
     assert "event" in grounded(video=name, event=event).off
+
+
+@pytest.mark.xfail(strict=True, reason="a header that counts the frames of its first fragment is taken at its word")
+def test_a_file_in_fragments_has_all_its_frames(grounded: Any) -> None:
+    """60 frames, 6 s: frames 16 to 22 lie in the event, and there is a frame at 5.8 s."""
+    row = grounded(video="fragments.mp4", event=[1.6, 2.2], keyframe=5.8)
+    assert "event" not in row.off
+    assert row.keyframe == pytest.approx(5.8)
 
 
 @pytest.mark.parametrize(
@@ -168,7 +179,7 @@ def test_outside_is_the_longest_stretch_without_the_event(grounded: Any, event: 
 
 @pytest.mark.parametrize(("end", "enough"), [(1.9, True), (2.4, False)])
 def test_outside_needs_four_frames(grounded: Any, end: float, enough: bool) -> None:
-    """Eight images at 2 a second, the last at 3.5 s. Behind 1.9 s: 2.0, 2.5, 3.0, 3.5. Behind 2.4 s, 1.6 s long: only three."""
+    """Eight images at 2 a second, the last at 3.5 s. Behind 1.9 s: 2.0, 2.5, 3.0, 3.5. Behind 2.4 s: only three."""
     row = grounded(video="frames", event=[0, end])
     assert row.outside == ((end, 4.0) if enough else None)
 
@@ -318,7 +329,4 @@ def test_a_broken_file_is_refused_by_name(refusal: Any, media: Path, name: str) 
 def test_through_json_and_back(grounded: Any, changes: dict[str, Any]) -> None:
     row = grounded(**changes)
     again = GroundedRow.from_json(row.to_json())
-    assert again == row
-    assert (
-        hash((again.video, again.events, again.outside, again.boxes, again.clip_images)) is not None
-    )  # tuples, no lists
+    assert again == row  # a list in place of a tuple would differ

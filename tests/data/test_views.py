@@ -1,7 +1,7 @@
 """Which frames a view shows, read off the frames themselves.
 
-own.mp4 shows 0 to 39 (10 frames a second, 4.0 s), mate.mp4 100 to 149, short.mp4 200 to 202. N frames out of a pool of n are
-number floor(i (n - 1) / (N - 1)) of it, i = 0 .. N - 1.
+own.mp4 shows 0 to 39 (10 frames a second, 4.0 s), mate.mp4 100 to 149, short.mp4 200 to 202. N frames out of a pool of
+n are number floor(i (n - 1) / (N - 1)) of it, i = 0 .. N - 1.
 """
 
 from __future__ import annotations
@@ -116,8 +116,8 @@ def test_the_keyframe_is_the_nearest_frame(grounded: Ground, seconds: float) -> 
 
 
 def test_several_events_are_one_pool(grounded: Ground) -> None:
-    """Frames 5-10 and 20-25, twelve: i * 11 / 7 = 0, 1.57, 3.14, 4.71, 6.29, 7.86, 9.43, 11. The longest stretch without them is
-    behind the second, 26-39, fourteen: i * 13 / 7 = 0, 1.86, 3.71, 5.57, 7.43, 9.29, 11.14, 13.
+    """Frames 5-10 and 20-25, twelve: i * 11 / 7 = 0, 1.57, 3.14, 4.71, 6.29, 7.86, 9.43, 11. The longest stretch
+    without them is behind the second, 26-39, fourteen: i * 13 / 7 = 0, 1.86, 3.71, 5.57, 7.43, 9.29, 11.14, 13.
     """
     views = builder().build(grounded(event=[[2.0, 2.5], [0.5, 1.0]]), None, {CLIP, CLIP_NEGATIVE})
     assert codes(views[CLIP]) == [5, 6, 8, 9, 20, 21, 23, 25]
@@ -169,8 +169,8 @@ def test_clip_frames(row: GroundedRow, mate: GroundedRow, fixed: int | None) -> 
 
 
 def test_clip_folders(grounded: Ground) -> None:
-    """Six and four images: i * 5 / 7 = 0, 0.71, 1.43, 2.14, 2.86, 3.57, 4.29, 5; i * 3 / 7 = 0, 0.43, 0.86, 1.29, 1.71, 2.14,
-    2.57, 3.
+    """Six and four images: i * 5 / 7 = 0, 0.71, 1.43, 2.14, 2.86, 3.57, 4.29, 5;
+    i * 3 / 7 = 0, 0.43, 0.86, 1.29, 1.71, 2.14, 2.57, 3.
     """
     row = grounded(event=None, clip_w="clip_w", clip_l="clip_l")
     views = builder().build(row, None, {CLIP, CLIP_NEGATIVE})
@@ -179,7 +179,7 @@ def test_clip_folders(grounded: Ground) -> None:
 
 
 def test_a_folder_of_frames_is_a_video(grounded: Ground) -> None:
-    """Twelve images at 2 a second; [1, 3] is number 2 to 6, five: i * 4 / 4 each. Nearest to 1.44 s is number 3 (1.5 s)."""
+    """Twelve images at 2 a second; [1, 3] is number 2 to 6, all five wanted. Nearest to 1.44 s is number 3 (1.5 s)."""
     row = grounded(video="frames", event=[1.0, 3.0])
     views = builder(vista_clip_frames=5).build(row, None, {CLIP, KEYFRAME})
     assert codes(views[CLIP]) == [62, 63, 64, 65, 66]
@@ -187,7 +187,7 @@ def test_a_folder_of_frames_is_a_video(grounded: Ground) -> None:
 
 
 def test_every_frame_is_shrunk_once(row: GroundedRow, mate: GroundedRow) -> None:
-    """All views but the masked one come from files; 8 + 8 + 8 + 8 + 1 frames, of which the six views share 11 and 33."""
+    """A frame that two views show (11 is in full and clip, 33 in full and outside) is decoded and shrunk for both."""
     shrunk: list[tuple[int, int]] = []
 
     def shrink(image: Image.Image) -> Image.Image:
@@ -249,7 +249,7 @@ def test_the_box_shrinks_with_its_frame(row: GroundedRow) -> None:
 
 
 def test_a_moved_object(grounded: Ground) -> None:
-    """Bar 1, white, lower half excluded, is cut out (black fills it) and set down at the bottom right: in bar 7."""
+    """The upper half of bar 1, white, is cut out (black fills it) and set down at the bottom right: in bar 7."""
     row = grounded(keyframe=0.2, box=[8, 0, 8, HEIGHT // 2])  # frame 2: bar 1
     options = {"vista_object_negative": "move", "vista_mask_fill": "black"}
     frame = builder(**options).build(row, None, {KEYFRAME_NEGATIVE})[KEYFRAME_NEGATIVE][0]
