@@ -161,7 +161,7 @@ def fork_server(scenarios: dict[str, str], autoload: str) -> dict[str, Any]:
     done = subprocess.run(
         [sys.executable, "-c", FORK_SERVER],
         input=json.dumps(scenarios),
-        env={**os.environ, "VISTADPO_AUTOLOAD": autoload},
+        env={**os.environ, "VISTADPO_AUTOLOAD": autoload, "CUDA_VISIBLE_DEVICES": ""},
         capture_output=True,
         text=True,
         timeout=180,

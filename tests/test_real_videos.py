@@ -17,14 +17,14 @@ VIDEOS = SHARED / "data" / "videos"
 ROWS = [
     {
         "id": "baby", "video": "baby.mp4", "prompt": "What is the baby doing?",
-        "chosen": "The baby is sitting on a bed and looking at a book.", "rejected": "The baby is sleeping.",
-        "rejected_irrelevant": "A rocket starts.", "event": [2.0, 6.0], "keyframe": 3.0, "box": [180, 60, 300, 260],
+        "chosen": "The baby sits on a bed and turns the pages of a book.", "rejected": "The baby is sleeping on a bed.",
+        "rejected_irrelevant": "A rocket starts.", "event": [2.0, 6.0], "keyframe": 3.0, "box": [0, 150, 350, 180],
     },
     {
-        "id": "film", "video": "film.mp4", "prompt": "What happens in the scene?",
-        "chosen": "Two men sit in a stadium and talk.", "rejected": "Two women are dancing.",
+        "id": "film", "video": "film.mp4", "prompt": "What does the child on the carpet play with?",
+        "chosen": "The child plays with a green and yellow toy car.", "rejected": "The child plays with a ball.",
         "rejected_irrelevant": "A cake is baked.", "event": [[0.5, 1.5], [4.0, 5.0]], "keyframe": 4.4,
-        "box": [[100, 80, 150, 200], [600, 300, 100, 100]],
+        "box": [[240, 310, 70, 55], [265, 222, 115, 115]],
     },
 ]  # fmt: skip
 

@@ -13,7 +13,8 @@ import pytest
 from conftest import Demo, Run, write_dataset_info, write_rows
 from PIL import Image
 
-from vistadpo_plugin.workflow import SKIPPED_ROWS
+from vistadpo_plugin.data.video import read_header
+from vistadpo_plugin.skipped import SKIPPED_ROWS
 
 
 @pytest.fixture
@@ -212,10 +213,9 @@ def test_a_bad_box_takes_only_the_object_term(
     assert "note: a box lies outside the frame and is left out (1 row)" in host_log[-1]
 
 
-def test_a_video_that_breaks_further_in_is_named_at_its_batch(
-    demo: Demo, train: Callable[..., Run], tmp_path: Path
-) -> None:
-    """Header and index are whole, the pictures in the middle are not: only decoding can tell."""
+@pytest.fixture
+def broken_inside(demo: Demo, tmp_path: Path) -> tuple[dict[str, Any], str]:
+    """Data keys of 4 rows, and the id of the third, whose video has a whole header and index around broken pictures."""
     folder = tmp_path / "rows"
     rows = demo.rows[:4]
     write_rows(folder, rows)
@@ -223,12 +223,42 @@ def test_a_video_that_breaks_further_in_is_named_at_its_batch(
     path = folder / rows[2]["video"]
     content = bytearray(path.read_bytes())
     start = content.index(b"mdat") + 4
-    content[start + 40 : start + 20000] = b"\xff" * len(content[start + 40 : start + 20000])
+    size = int.from_bytes(content[start - 8 : start - 4], "big") - 8
+    middle = slice(start + size // 3, start + size * 2 // 3)
+    content[middle] = b"\xff" * len(content[middle])
     path.write_bytes(content)
-    with pytest.raises(ValueError, match=rf"(?s)id {rows[2]['id']}.*{path.name}"):
-        train(
-            dataset="rows", dataset_dir=str(folder), media_dir=str(folder), per_device_train_batch_size=4, max_steps=1
-        )
+    assert read_header(str(path), 2.0).frames, "the header must be whole for these tests to mean anything"
+    return {"dataset": "rows", "dataset_dir": str(folder), "media_dir": str(folder)}, rows[2]["id"]
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_video_that_breaks_further_in_is_named_at_its_batch(
+    train: Callable[..., Run], broken_inside: tuple[dict[str, Any], str], workers: int
+) -> None:
+    """Only decoding can tell; the message has the row and the file, also when it comes out of a worker process."""
+    data, row = broken_inside
+    with pytest.raises((ValueError, RuntimeError), match=rf"(?s)id {row}.*0002.mp4 breaks off"):
+        train(**data, per_device_train_batch_size=4, max_steps=1, dataloader_num_workers=workers)
+
+
+def test_a_video_that_breaks_further_in_is_skipped_once(
+    train: Callable[..., Run], broken_inside: tuple[dict[str, Any], str], host_log: list[str]
+) -> None:
+    """Batches of one row, without the video term: the broken row's step trains nothing, the run goes on.
+
+    Two epochs of 4 rows; the row is written down once. A step without rows leaves loss 0.
+    """
+    data, row = broken_inside
+    run = train(
+        **data, per_device_train_batch_size=1, max_steps=8, vista_on_bad_row="skip", vista_video_weight=0.0
+    )  # fmt: skip
+    steps = [entry for entry in run.log if "loss" in entry]
+    assert sorted(entry["vista/response_rows"] for entry in steps) == [0, 0, 1, 1, 1, 1, 1, 1]
+    assert [entry["loss"] for entry in steps if not entry["vista/response_rows"]] == [0, 0]
+    (skipped,) = [json.loads(line) for line in (run.folder / SKIPPED_ROWS).read_text().splitlines()]
+    assert row in skipped["row"]
+    assert "0002.mp4" in skipped["reason"]
+    assert sum("its video breaks off" in message for message in host_log) == 1
 
 
 def test_cutoff_len_is_refused_with_one_that_would_do(train: Callable[..., Run]) -> None:

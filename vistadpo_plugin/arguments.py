@@ -6,7 +6,7 @@ import difflib
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field, fields
-from typing import Literal, get_args, get_type_hints
+from typing import Any, Literal, get_args, get_type_hints
 
 TERMS = ("response", "video", "clip", "object", "token")
 """The five terms of Eq. 14, in the order in which they are logged."""
@@ -97,12 +97,7 @@ class VistaArguments:
                 if value not in get_args(hint):
                     raise ValueError(f"`{item.name}` is {value!r}; allowed: {', '.join(get_args(hint))}.")
             elif hint is float:
-                if (
-                    isinstance(value, bool)
-                    or not isinstance(value, int | float)
-                    or not math.isfinite(value)
-                    or value < 0
-                ):
+                if not is_finite_number(value) or value < 0:
                     raise ValueError(f"`{item.name}` is {value!r}; allowed: a finite number, 0 or larger.")
                 setattr(self, item.name, float(value))
         frames = self.vista_clip_frames
@@ -125,6 +120,11 @@ class VistaArguments:
     def vista_keys_that_differ(self) -> list[str]:
         """Names of the keys whose value is not the default."""
         return [item.name for item in fields(VistaArguments) if getattr(self, item.name) != item.default]
+
+
+def is_finite_number(value: Any) -> bool:
+    """A number as YAML writes it: no bool, no text, no NaN or infinity."""
+    return not isinstance(value, bool) and isinstance(value, int | float) and math.isfinite(value)
 
 
 def check_vista_names(keys: Iterable[str]) -> None:

@@ -40,7 +40,12 @@ class _PatchAfterImport:
         self._loader.exec_module(module)
         from vistadpo_plugin import host
 
+        module.__dict__.pop(host.PATCHED, None)  # a reload runs the module's code again, into the same namespace
         host.patch(module)
+
+    def __getattr__(self, name):
+        # What else a loader is asked for before it has run (`python -m` wants get_code).
+        return getattr(self._loader, name)
 
 
 class _HostWatcher:

@@ -23,17 +23,22 @@ from dataclasses import dataclass, field
 from types import ModuleType
 from typing import Any, Literal
 
-from vistadpo_plugin import autoload
+from vistadpo_plugin import __version__, autoload
+from vistadpo_plugin.arguments import VistaArguments, check_vista_names, is_finite_number
 
 KNOWN_VERSIONS = ("0.9.5",)
+PATCHED = "_vistadpo_patched"
 
 
 def check_host_version() -> None:
     """Raise ImportError when the installed LLaMA-Factory is not one this plugin was written for."""
-    version = importlib.metadata.version("llamafactory")
+    try:
+        version = importlib.metadata.version("llamafactory")
+    except importlib.metadata.PackageNotFoundError:
+        version = "one without package metadata"
     if version not in KNOWN_VERSIONS:
         raise ImportError(
-            f"vistadpo-plugin {importlib.metadata.version('vistadpo-plugin')} patches LLaMA-Factory and knows version "
+            f"vistadpo-plugin {__version__} patches LLaMA-Factory and knows version "
             f"{', '.join(KNOWN_VERSIONS)}; {version} is installed. Install a known one "
             f"(`pip install llamafactory=={KNOWN_VERSIONS[-1]}`), or set VISTADPO_AUTOLOAD=0 to run LLaMA-Factory "
             "without the plugin."
@@ -42,11 +47,11 @@ def check_host_version() -> None:
 
 def patch(module: ModuleType) -> None:
     """Apply our patch to one host module, once."""
-    if getattr(module, "_vistadpo_patched", False):
+    if getattr(module, PATCHED, False):
         return
     check_host_version()
     _PATCHES[module.__name__](module)
-    module._vistadpo_patched = True
+    setattr(module, PATCHED, True)
 
 
 def is_vistadpo(args: Any) -> bool:
@@ -55,8 +60,6 @@ def is_vistadpo(args: Any) -> bool:
 
 
 def _patch_parser(parser: ModuleType) -> None:
-    from vistadpo_plugin.arguments import VistaArguments, check_vista_names
-
     @dataclass
     class FinetuningArguments(VistaArguments, parser.FinetuningArguments):
         """The host's fine-tuning arguments plus the vista_* keys."""
@@ -88,11 +91,16 @@ def _patch_parser(parser: ModuleType) -> None:
     @functools.wraps(host_parse_args)
     def parse_args(hf_parser: Any, args: Any = None, allow_extra_keys: bool = False) -> Any:
         args = parser.read_args(args)
-        names = args if isinstance(args, dict) else [arg[2:].split("=")[0] for arg in args if arg.startswith("--")]
-        check_vista_names(names)
+        # On the command line argparse takes `--vista-clip-weight` for `--vista_clip_weight`.
+        options = [] if isinstance(args, dict) else [arg for arg in args if arg.startswith("--")]
+        check_vista_names(args if isinstance(args, dict) else [_option_name(option) for option in options])
         return host_parse_args(hf_parser, args, allow_extra_keys)
 
     parser._parse_args = parse_args
+
+
+def _option_name(option: str) -> str:
+    return option.removeprefix("--").split("=")[0].replace("-", "_")
 
 
 def _check_preference_keys(args: Any) -> None:
@@ -101,10 +109,10 @@ def _check_preference_keys(args: Any) -> None:
         raise ValueError(
             f"`pref_loss: {args.pref_loss}` is not defined for `stage: vistadpo`; allowed: sigmoid, hinge, ipo."
         )
-    if args.pref_beta <= 0:
-        raise ValueError(f"`pref_beta` is {args.pref_beta}; `stage: vistadpo` allows a number above 0.")
-    if not 0 <= args.dpo_label_smoothing < 0.5:
-        raise ValueError(f"`dpo_label_smoothing` is {args.dpo_label_smoothing}; allowed: from 0 to below 0.5.")
+    if not is_finite_number(args.pref_beta) or args.pref_beta <= 0:
+        raise ValueError(f"`pref_beta` is {args.pref_beta!r}; `stage: vistadpo` allows a finite number above 0.")
+    if not is_finite_number(args.dpo_label_smoothing) or not 0 <= args.dpo_label_smoothing < 0.5:
+        raise ValueError(f"`dpo_label_smoothing` is {args.dpo_label_smoothing!r}; allowed: from 0 to below 0.5.")
     for key, off in (("pref_ftx", 0.0), ("pref_bco_weight", 0.0), ("ld_alpha", None)):
         if getattr(args, key) != off:
             raise ValueError(f"`{key}` is not supported in `stage: vistadpo`; remove it.")

@@ -74,7 +74,7 @@ def total_loss(losses: dict[str, Tensor], rows: dict[str, Tensor], weights: dict
     `losses[T]` (n_T,) belongs to the rows `rows[T]` (n_T,) of the batch. Dividing the sum of the result by the number
     of rows makes a batch's loss independent of how its rows fall into micro-batches and ranks.
     """
-    total = torch.zeros(batch, device=next(iter(losses.values())).device)
+    total = next(iter(losses.values())).new_zeros(batch)
     for term, loss in losses.items():
         total = total.index_add(0, rows[term], weights[term] * loss)
     return total

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from llamafactory.extras import logging
 from llamafactory.train.dpo.trainer import CustomDPOTrainer
 from torch import Tensor
 from transformers import Trainer
@@ -15,13 +16,17 @@ from vistadpo_plugin.metrics import MetricSums
 from vistadpo_plugin.objective import Objective, TermResult
 from vistadpo_plugin.reference import reference_scores
 from vistadpo_plugin.scoring import score
+from vistadpo_plugin.skipped import SkippedRows
+
+logger = logging.get_logger("llamafactory.vistadpo")
 
 
 class VistaDPOTrainer(CustomDPOTrainer):
     """Optimizers, schedulers, reference model, checkpoints and logging are the host's."""
 
-    def __init__(self, **kwargs: Any):
+    def __init__(self, *, skipped: SkippedRows, **kwargs: Any):
         super().__init__(**kwargs)
+        self.skipped = skipped
         vista = self.finetuning_args
         self.objective = Objective(vista, self.beta, self.loss_type, self.label_smoothing)
         self.train_sums = MetricSums(vista.terms, self.args.device)
@@ -45,6 +50,8 @@ class VistaDPOTrainer(CustomDPOTrainer):
 
     def term_results(self, model: Any, batch: dict[str, Any]) -> dict[str, TermResult]:
         """Score a batch with reference and policy and form every term of every row."""
+        for where, reason in self.skipped.add("decoding", batch["skipped"]):
+            logger.warning(f"{where} is skipped, its video breaks off: {reason}")
         wanted = self.objective.distributions(batch)
         unwrapped = self.accelerator.unwrap_model(model)
         reference = reference_scores(model, unwrapped, self.ref_model, batch["groups"], wanted)
@@ -64,7 +71,8 @@ class VistaDPOTrainer(CustomDPOTrainer):
         results = self.term_results(model, inputs)
         self.train_sums.add(results)
         rows = len(inputs["rows"])
-        share = self.accelerator.num_processes / (rows if num_items_in_batch is None else num_items_in_batch)
+        total_rows = torch.as_tensor(rows if num_items_in_batch is None else num_items_in_batch)
+        share = self.accelerator.num_processes / total_rows.clamp(min=1)  # 0 when every row of the step was skipped
         loss = self.objective.total(results, rows).sum() * share
         return (loss, {}) if return_outputs else loss
 
@@ -75,7 +83,8 @@ class VistaDPOTrainer(CustomDPOTrainer):
         with torch.no_grad(), self.compute_loss_context_manager():
             results = self.term_results(model, inputs)
         self.eval_sums.add(results)
-        return self.objective.total(results, len(inputs["rows"])).mean(), None, None
+        rows = len(inputs["rows"])
+        return self.objective.total(results, rows).sum() / max(rows, 1), None, None
 
     def evaluation_loop(
         self, dataloader: Any, *args: Any, metric_key_prefix: str = "eval", **kw: Any

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import functools
-import json
-import os
 from typing import Any
 
 from llamafactory.data import get_dataset, get_template_and_fix_tokenizer
@@ -19,12 +17,12 @@ from vistadpo_plugin.data.lengths import needs_cutoff
 from vistadpo_plugin.data.pairing import PairedRows
 from vistadpo_plugin.data.views import ViewBuilder
 from vistadpo_plugin.plots import plot_margins
+from vistadpo_plugin.skipped import SkippedRows
 from vistadpo_plugin.summary import summarize
 from vistadpo_plugin.trainer import VistaDPOTrainer
 
 logger = logging.get_logger("llamafactory.vistadpo")
 
-SKIPPED_ROWS = "skipped_rows.jsonl"
 _ROWS_SHOWN = 10
 
 
@@ -38,8 +36,11 @@ def run_vistadpo(
     template = get_template_and_fix_tokenizer(tokenizer, data_args)
     dataset_module = get_dataset(template, model_args, data_args, training_args, stage="rm", **tokenizer_module)
     frames = _Frames(template.mm_plugin, processor, finetuning_args)
+    skipped = SkippedRows(training_args.output_dir)
+    if training_args.should_save:
+        skipped.start()
     datasets = {
-        name: _paired(name, dataset, frames, data_args, training_args, finetuning_args)
+        name: _paired(name, dataset, frames, data_args, training_args, finetuning_args, skipped)
         for name, dataset in dataset_module.items()
     }
     model = load_model(tokenizer, model_args, finetuning_args, training_args.do_train)
@@ -54,10 +55,11 @@ def run_vistadpo(
         cutoff_len=data_args.cutoff_len,
         **tokenizer_module,
     )
-    ref_model = create_ref_model(model_args, finetuning_args)
     if finetuning_args.ref_model is None and not training_args.do_train:
         ref_model = model  # as the host does; margins are then 0 by definition
         logger.warning_rank0("No `ref_model` in an evaluation-only run: the model is its own reference.")
+    else:
+        ref_model = create_ref_model(model_args, finetuning_args)
 
     trainer = VistaDPOTrainer(
         model=model,
@@ -65,6 +67,7 @@ def run_vistadpo(
         args=training_args,
         finetuning_args=finetuning_args,
         data_collator=collator,
+        skipped=skipped,
         callbacks=callbacks,
         **datasets,
         **tokenizer_module,
@@ -144,11 +147,18 @@ class _Frames:
 
 
 def _paired(
-    name: str, dataset: Any, frames: _Frames, data_args: Any, training_args: Any, vista: Any
+    name: str,
+    dataset: Any,
+    frames: _Frames,
+    data_args: Any,
+    training_args: Any,
+    vista: Any,
+    skipped: SkippedRows,
 ) -> PairedRows | dict[str, PairedRows]:
+    """The processed rows without those that cannot be used, ready to be paired; says what they carry."""
     if isinstance(dataset, dict):
         return {
-            key: _paired(f"{name}_{key}", part, frames, data_args, training_args, vista)
+            key: _paired(f"{name}_{key}", part, frames, data_args, training_args, vista, skipped)
             for key, part in dataset.items()
         }
     if "grounded" not in dataset.column_names:
@@ -158,9 +168,10 @@ def _paired(
         )
     errors = _row_errors(dataset, frames, data_args.cutoff_len)
     if errors:
-        _report_bad_rows(name, errors, len(dataset), training_args, vista)
+        _report_bad_rows(name, errors, len(dataset), vista, skipped if training_args.should_save else None)
         dataset = dataset.select([index for index in range(len(dataset)) if index not in errors])
-    rows = PairedRows(dataset, training_args.seed)
+    seed = training_args.seed if training_args.data_seed is None else training_args.data_seed
+    rows = PairedRows(dataset, seed)
     logger.info_rank0("\n" + summarize(name.replace("_", " "), rows, vista, frames.describe()))
     return rows
 
@@ -182,21 +193,19 @@ def _row_errors(dataset: Any, frames: _Frames, cutoff_len: int) -> dict[int, tup
     return errors
 
 
-def _report_bad_rows(name: str, errors: dict[int, tuple[str, str]], total: int, training_args: Any, vista: Any) -> None:
-    """Stop, or count the rows that go and write them down."""
+def _report_bad_rows(
+    name: str, errors: dict[int, tuple[str, str]], total: int, vista: Any, skipped: SkippedRows | None
+) -> None:
+    """Stop, or say which rows go, and write them down where `skipped` is given (on the saving rank)."""
     shown = "\n".join(f"  {where}: {why}" for where, why in list(errors.values())[:_ROWS_SHOWN])
     more = f"\n  and {len(errors) - _ROWS_SHOWN} more" if len(errors) > _ROWS_SHOWN else ""
     found = f"{len(errors)} of {total} rows of the {name.replace('_', ' ')} cannot be used:\n{shown}{more}"
     if vista.vista_on_bad_row == "error" or len(errors) == total:
         hint = "" if len(errors) == total else ", or set `vista_on_bad_row: skip` to train without them"
         raise ValueError(f"{found}\nCorrect them{hint}.")
-    path = os.path.join(training_args.output_dir, SKIPPED_ROWS)
-    logger.warning_rank0(f"{found}\nThey are skipped and listed in {path}.")
-    if training_args.should_save:
-        os.makedirs(training_args.output_dir, exist_ok=True)
-        with open(path, "w" if name == "train_dataset" else "a", encoding="utf-8") as file:
-            for where, why in errors.values():
-                file.write(json.dumps({"dataset": name, "row": where, "reason": why}, ensure_ascii=False) + "\n")
+    logger.warning_rank0(f"{found}\nThey are skipped and listed in skipped_rows.jsonl in the output folder.")
+    if skipped is not None:
+        skipped.add(name, errors.values())
 
 
 def _plot(trainer: VistaDPOTrainer, eval_dataset: Any) -> None:

@@ -91,13 +91,13 @@ VIDEOS: list[str | None] = [f"v{row // 2}" for row in range(29)] + [None]
 
 
 def test_items_carry_the_row_and_its_mate() -> None:
-    rows = paired(["a", "b", None])
-    item = rows[0, 1]
+    rows = paired(["a", None, "b"])
+    item = rows[0, 2]
     assert (item["prompt"], item["index"]) == ("p0", 0)
-    assert (item["grounding"].video, item["mate"].video, item["mate"].where) == ("a", "b", "w:1")
+    assert (item["grounding"].video, item["mate"].video, item["mate"].where) == ("a", "b", "w:2")
     assert rows[0, NO_ROW]["mate"] is None
-    assert rows[2, NO_ROW]["grounding"] is None
-    assert rows.video_keys == ["a", "b", None] and len(rows) == 3
+    assert rows[1, NO_ROW]["grounding"] is None
+    assert rows.video_keys == ["a", None, "b"] and len(rows) == 3
 
 
 @pytest.mark.parametrize(("videos", "has"), [(["a", "b"], True), (["a", "a", None], False), ([None, None], False)])

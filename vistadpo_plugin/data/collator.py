@@ -9,6 +9,7 @@ The batch, with S sequences and B rows:
 | key | what |
 |---|---|
 | rows | int64 (B,): index of every row in its data set |
+| skipped | [(place, reason)] of rows whose video broke while it was decoded (`vista_on_bad_row: skip`); not among the B |
 | terms | for each term that is on: `row` int64 (R,), row within the batch, and `sequences` int64 (R, k), see `SCORED` |
 | groups | list of model inputs: `sequence` int64 (G,), `labels` int64 (G, L) (-100 outside the answer), and what the family's model takes |
 """  # noqa: E501
@@ -80,14 +81,30 @@ class VistaCollator(MultiModalDataCollatorForSeq2Seq):
 
     def __call__(self, features: list[dict[str, Any]]) -> dict[str, Any]:
         sequences: list[Sequence] = []
+        indices: list[int] = []
+        skipped: list[tuple[str, str]] = []
         rows: dict[str, list[int]] = defaultdict(list)
         scored: dict[str, list[list[int]]] = defaultdict(list)
-        for position, row in enumerate(features):
-            for term, numbers in self._row_sequences(row, sequences).items():
-                rows[term].append(position)
+        for row in features:
+            before = len(sequences)
+            try:
+                numbers_of_terms = self._row_sequences(row, sequences)
+            except RowError as error:
+                if self.vista.vista_on_bad_row == "error":
+                    raise
+                del sequences[before:]
+                skipped.append((row["where"], str(error)))
+                continue
+            for term, numbers in numbers_of_terms.items():
+                rows[term].append(len(indices))
                 scored[term].append(numbers)
+            indices.append(row["index"])
+        if not sequences:
+            # No row is left, but ranks wait for each other: one answer that no term scores keeps the step whole.
+            sequences.append(Sequence([], features[0]["chosen_ids"], [], []))
         return {
-            "rows": torch.tensor([row["index"] for row in features]),
+            "rows": torch.tensor(indices, dtype=torch.long),
+            "skipped": skipped,
             "terms": {
                 term: {
                     "row": torch.tensor(rows[term], dtype=torch.long),

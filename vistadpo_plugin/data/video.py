@@ -169,5 +169,5 @@ def _decode(
                 if index >= last:
                     break
     except (av.error.FFmpegError, OSError) as error:
-        raise VideoError(f"{path} breaks off while decoding frame {len(times)}: {error}") from None
+        raise VideoError(f"{path} breaks off while decoding, after {len(times)} frames: {error}") from None
     return frames, [time - times[0] for time in times]
