@@ -221,11 +221,6 @@ def test_key_that_resembles_none(parse: Callable[..., Any]) -> None:
     assert "Did you mean" not in str(error.value)
 
 
-@pytest.mark.xfail(
-    reason="check_vista_names refuses the dashed spelling that HfArgumentParser offers for every key",
-    raises=ValueError,
-    strict=True,
-)
 def test_dashed_spelling_is_the_same_key(parse_cli: Callable[..., Any]) -> None:
     # The help lists `--vista_clip_weight VISTA_CLIP_WEIGHT, --vista-clip-weight VISTA_CLIP_WEIGHT`.
     assert parse_cli("--vista-clip-weight=0.0").vista_clip_weight == 0.0
@@ -358,11 +353,6 @@ def test_plain_dpo_takes_what_the_host_takes(parse: Callable[..., Any], key: str
     assert getattr(parse(stage="dpo", **{key: value}), key) == value
 
 
-@pytest.mark.xfail(
-    reason="_check_preference_keys lets NaN and infinity through, and compares strings and null with a number",
-    raises=(TypeError, pytest.fail.Exception),
-    strict=True,
-)
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), "0.1", None], ids=repr)
 def test_preference_beta_that_is_no_finite_number(parse: Callable[..., Any], value: Any) -> None:
     with pytest.raises(ValueError, match="`pref_beta`"):

@@ -255,18 +255,10 @@ def test_patched_modules_look_as_if_we_had_never_been_there(with_hook: dict[str,
     assert with_hook["loaders"] == dict.fromkeys(HOST_MODULES, untouched)
 
 
-@pytest.mark.xfail(
-    reason="_PatchAfterImport has create_module and exec_module only: find_spec(name).loader of a host module that is "
-    "not imported yet lacks get_source, get_code, is_package and path, so `python -m` on it fails too",
-    strict=True,
-)
 def test_spec_of_a_module_that_is_not_imported_yet_can_show_its_source(with_hook: dict[str, Any]) -> None:
     assert with_hook["find_spec"] is True
 
 
-@pytest.mark.xfail(
-    reason="importlib.reload keeps the module's _vistadpo_patched, so host.patch skips the fresh code", strict=True
-)
 def test_reloaded_module_is_patched_again(with_hook: dict[str, Any]) -> None:
     assert with_hook["reload"] == PATCHED
 

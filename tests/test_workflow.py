@@ -210,7 +210,7 @@ def test_a_bad_box_takes_only_the_object_term(
     first = train(dataset="rows", dataset_dir=str(tmp_path / "rows"), per_device_train_batch_size=4, max_steps=1).log[0]
     assert (first["vista/object_rows"], first["vista/response_rows"]) == (2, 4)
     assert "2 no box with an area inside the frame" in host_log[-1]
-    assert "note: a box lies outside the frame and is left out (1 row)" in host_log[-1]
+    assert "note: a box shares less than a pixel with the frame and is left out (1 row)" in host_log[-1]
 
 
 @pytest.fixture

@@ -114,7 +114,7 @@ def test_an_event_between_two_frames_covers_none(grounded: Any) -> None:
     [
         5,
         # 3 x 0.1 is 0.30000000000000004
-        pytest.param(3, marks=pytest.mark.xfail(strict=True, reason="times are compared without any tolerance")),
+        pytest.param(3),
     ],
 )
 def test_an_event_covers_the_frame_it_ends_with(grounded: Any, frame: int) -> None:
@@ -135,12 +135,7 @@ def test_inside_events_takes_both_ends() -> None:
     "name",
     [
         "irregular.mkv",
-        pytest.param(
-            "irregular.mp4",
-            marks=pytest.mark.xfail(
-                strict=True, reason="where a file counts its frames they are taken to be evenly spaced"
-            ),
-        ),
+        pytest.param("irregular.mp4"),
     ],
 )
 def test_an_event_in_a_gap_between_irregular_frames_covers_none(grounded: Any, name: str, event: list[float]) -> None:
@@ -150,7 +145,6 @@ def test_an_event_in_a_gap_between_irregular_frames_covers_none(grounded: Any, n
     assert "event" in grounded(video=name, event=event).off
 
 
-@pytest.mark.xfail(strict=True, reason="a header that counts the frames of its first fragment is taken at its word")
 def test_a_file_in_fragments_has_all_its_frames(grounded: Any) -> None:
     """60 frames, 6 s: frames 16 to 22 lie in the event, and there is a frame at 5.8 s."""
     row = grounded(video="fragments.mp4", event=[1.6, 2.2], keyframe=5.8)

@@ -115,9 +115,6 @@ def test_a_hidden_frame_is_no_frame(folder: Path, tmp_path: Path) -> None:
 
 
 @needs_vp8
-@pytest.mark.xfail(
-    strict=True, reason="hidden packets shift the frames behind them, and go unnoticed unless the last frame is wanted"
-)
 def test_the_frame_of_a_time_behind_a_hidden_frame(folder: Path, tmp_path: Path) -> None:
     """Frame 8 is shown at 0.8 s, whether or not there is a packet before it that shows nothing."""
     path = hide_frame(folder / "vp8.webm", tmp_path / "hidden.webm", 5)
@@ -125,9 +122,6 @@ def test_the_frame_of_a_time_behind_a_hidden_frame(folder: Path, tmp_path: Path)
     assert list(shown.values()) == [8]
 
 
-@pytest.mark.xfail(
-    strict=True, reason="the frames an edit list cuts off count as missing: a quarter of a file gone is 'cut short'"
-)
 def test_a_file_trimmed_by_an_edit_list(tmp_path: Path) -> None:
     """What `ffmpeg -ss 0.5 -c copy` leaves: 20 frames in the file, of which those before 0 s are not to be shown."""
     path = write_video(tmp_path / "trimmed.mp4", range(20), first_stamp=-5)
@@ -210,9 +204,6 @@ def test_a_broken_file_is_named(folder: Path, tmp_path: Path, broken: Broken) ->
 
 
 @needs_vp8
-@pytest.mark.xfail(
-    strict=True, reason="only a count of frames is held against what is there, not the promised duration"
-)
 def test_a_webm_cut_short_is_noticed(folder: Path, tmp_path: Path) -> None:
     """Half of a file whose header says 4.0 s; it counts no frames, but what is left ends at about a third."""
     path = tmp_path / "half.webm"

@@ -23,6 +23,8 @@ MIN_OUTSIDE_FRAMES = 4
 # Annotators round: an event or keyframe may end this far behind the last frame and is then moved to it (and counted).
 END_TOLERANCE_SECONDS = 1.0
 
+TIME_TOLERANCE_SECONDS = 1e-4
+
 NO_EVENT = "no event"
 NO_KEYFRAME = "no keyframe"
 NO_BOX = "no box"
@@ -137,10 +139,7 @@ _cached_header = functools.lru_cache(maxsize=4096)(read_header)
 
 @functools.lru_cache(maxsize=256)
 def _frame_times(video: str | tuple[str, ...], images_fps: float) -> np.ndarray:
-    """Times of all frames (n,), from the header where it tells, else from the packets; never by decoding."""
-    header = _cached_header(video, images_fps)
-    if header.frames and header.duration:
-        return np.arange(header.frames) * (header.duration / header.frames)
+    """Times of all frames (n,), from the packets: headers round, and know nothing of irregular frame times."""
     return FrameSource(video, images_fps).times()
 
 
@@ -173,7 +172,10 @@ def _find(path: str, media_dir: str, where: str, what: str, suffixes: tuple[str,
         for candidate in (base, *(base + suffix for suffix in suffixes)):
             if os.path.exists(candidate):
                 return candidate
-    raise RowError(where, f"{what} not found: tried {' and '.join(tried)}. Set `media_dir` or correct the path.")
+    endings = f" (also with {', '.join(suffixes)})" if suffixes else ""
+    raise RowError(
+        where, f"{what} not found: tried {' and '.join(tried)}{endings}. Set `media_dir` or correct the path."
+    )
 
 
 def _clip_folders(row: Row, media_dir: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -199,18 +201,23 @@ def _events_inside(row: Row, duration: float) -> tuple[tuple[tuple[float, float]
     return tuple(kept), notes
 
 
+def between(times: np.ndarray, start: float, end: float) -> np.ndarray:
+    """Which frames lie in [start, end]: bool (n,). A tenth of a millisecond is allowed for decimal rounding."""
+    return (times >= start - TIME_TOLERANCE_SECONDS) & (times <= end + TIME_TOLERANCE_SECONDS)
+
+
 def inside_events(times: np.ndarray, events: tuple[tuple[float, float], ...]) -> np.ndarray:
     """Which frames fall inside any event, ends included: bool (n,)."""
     inside = np.zeros(len(times), dtype=bool)
     for start, end in events:
-        inside |= (times >= start) & (times <= end)
+        inside |= between(times, start, end)
     return inside
 
 
 def outside_stretch(times: np.ndarray, row: GroundedRow) -> np.ndarray:
     """Which frames belong to the row's longest stretch without the event: bool (n,)."""
     start, end = row.outside
-    return (times >= start) & (times <= end) & ~inside_events(times, row.events)
+    return between(times, start, end) & ~inside_events(times, row.events)
 
 
 def longest_outside(times: np.ndarray, events: tuple[tuple[float, float], ...]) -> tuple[float, float] | None:
@@ -222,7 +229,7 @@ def longest_outside(times: np.ndarray, events: tuple[tuple[float, float], ...]) 
     edges = [0.0, *(edge for event in events for edge in event), duration]
     gaps = [(edges[index], edges[index + 1]) for index in range(0, len(edges), 2)]
     start, end = max(gaps, key=lambda gap: gap[1] - gap[0])
-    frames = (times >= start) & (times <= end) & ~inside_events(times, events)
+    frames = between(times, start, end) & ~inside_events(times, events)
     if end - start < MIN_OUTSIDE_SECONDS or frames.sum() < MIN_OUTSIDE_FRAMES:
         return None
     return start, end
@@ -265,7 +272,7 @@ def _boxes_inside(boxes: tuple[Box, ...], size: tuple[int, int]) -> tuple[tuple[
         left, top = max(x, 0.0), max(y, 0.0)
         right, bottom = min(x + w, float(width)), min(y + h, float(height))
         if right - left < 1 or bottom - top < 1:
-            notes.append("a box lies outside the frame and is left out")
+            notes.append("a box shares less than a pixel with the frame and is left out")
             continue
         if (left, top, right, bottom) != (x, y, x + w, y + h):
             notes.append("a box reaches over the edge of the frame and is clipped to it")

@@ -49,18 +49,19 @@ def scaled_boxes(boxes: tuple[Box, ...], original: tuple[int, int], size: tuple[
 
 
 def masked(frame: Image.Image, corners: list[tuple[int, ...]], fill: str) -> Image.Image:
-    """The frame with every (left, top, right, bottom) filled: `mean` (its mean colour), black, white or blur."""
+    """The frame with every (left, top, right, bottom) filled: `mean` (its mean colour), black, white or blur.
+
+    `blur` continues the surroundings smoothly into the box; nothing of the object is in it.
+    """
+    colours = {"black": (0, 0, 0), "white": (255, 255, 255)}
+    mean = tuple(int(round(channel)) for channel in np.asarray(frame).mean(axis=(0, 1)))
     result = frame.copy()
     for box in corners:
-        size = (box[2] - box[0], box[3] - box[1])
-        if fill == "blur":
-            # Wide enough that an object as large as the box dissolves.
-            patch = frame.filter(ImageFilter.GaussianBlur(max(size) / 2)).crop(box)
-        elif fill == "mean":
-            patch = Image.new("RGB", size, tuple(int(round(c)) for c in np.asarray(frame).mean(axis=(0, 1))))
-        else:
-            patch = Image.new("RGB", size, {"black": (0, 0, 0), "white": (255, 255, 255)}[fill])
-        result.paste(patch, box)
+        result.paste(colours.get(fill, mean), box)
+    if fill == "blur":
+        for left, top, right, bottom in corners:
+            smooth = result.filter(ImageFilter.GaussianBlur(max(right - left, bottom - top) / 2))
+            result.paste(smooth.crop((left, top, right, bottom)), (left, top))
     return result
 
 

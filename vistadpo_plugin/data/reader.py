@@ -40,8 +40,8 @@ def _read(file: str) -> list[tuple[str, str]]:
     if content.lstrip().startswith("["):
         try:
             rows = json.loads(content)
-        except json.JSONDecodeError as error:
+        except (ValueError, RecursionError) as error:
             raise ValueError(f"{file} is not valid JSON: {error}.") from None
-        return [(f"{name}[{index}]", json.dumps(row, ensure_ascii=False)) for index, row in enumerate(rows)]
+        return [(f"{name}[{index}]", json.dumps(row)) for index, row in enumerate(rows)]
     lines = content.split("\n")
     return [(f"{name}:{number}", line) for number, line in enumerate(lines, start=1) if line.strip()]

@@ -77,11 +77,12 @@ def parse_row(source: Any, where: str) -> Row:
     if isinstance(source, str):
         try:
             source = json.loads(source)
-        except json.JSONDecodeError as error:
+        except (ValueError, RecursionError) as error:  # JSONDecodeError, numbers and nestings beyond Python's limits
             raise RowError(where, f"not valid JSON ({error}); one JSON object a line is expected.") from None
     if not isinstance(source, dict):
         raise RowError(where, f"a row must be a JSON object, this one is a {type(source).__name__}.")
-    row = {key: value for key, value in source.items() if value is not None}
+    row = {key: value for key, value in source.items() if value is not None and not _is_empty_grounding(key, value)}
+    _check_characters(row, where)
     where = f"{where} (id {row['id']})" if isinstance(row.get("id"), str | int) else where
     notes = _unknown_fields(row, where)
 
@@ -115,13 +116,30 @@ def parse_row(source: Any, where: str) -> Row:
     )
 
 
+def _is_empty_grounding(name: str, value: Any) -> bool:
+    """No events, or no boxes: as good as no field."""
+    return name in ("event", "box", "bbox") and value == []
+
+
+def _check_characters(row: dict[str, Any], where: str) -> None:
+    """JSON can spell half of a surrogate pair, which is no character: no tokenizer and no file name takes it."""
+    for name, value in row.items():
+        for text in (name, *(value if isinstance(value, list) else [value])):
+            if isinstance(text, str) and not text.isascii():
+                try:
+                    text.encode()
+                except UnicodeEncodeError:
+                    raise RowError(where, f"`{name!a}` holds half a surrogate pair, which is no character.") from None
+
+
 def _unknown_fields(row: dict[str, Any], where: str) -> list[str]:
     """Refuse fields that look like misspelt ones; other unknown fields are the author's own and only noted."""
     notes = []
     for name in row:
         if name in FIELDS:
             continue
-        near = difflib.get_close_matches(str(name).lower(), FIELDS, n=1, cutoff=0.75)
+        near = difflib.get_close_matches(name.lower(), FIELDS, n=1, cutoff=0.82)
+        near += [field for field in FIELDS if name.lower() in (field + "s", field + "es")]
         if near:
             raise RowError(where, f"unknown field `{name}`; did you mean `{near[0]}`? Known: {', '.join(FIELDS)}.")
         notes.append(f"field `{name}` is not ours and is ignored")
@@ -240,7 +258,7 @@ def _boxes(value: Any, where: str) -> tuple[tuple[Box, ...], list[str]]:
         return (), []
     items = value if isinstance(value, list | tuple) and not _numbers(value, 4) else [value]
     boxes, notes = [], []
-    for item in items or [value]:
+    for item in items:
         box = _box(item)
         if box is None:
             raise RowError(

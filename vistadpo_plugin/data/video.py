@@ -103,7 +103,7 @@ class FrameSource:
         """Times of all frames (n,), seconds after the first, without decoding. Raises VideoError."""
         if isinstance(self.video, tuple):
             return np.arange(len(self.video)) / self.images_fps
-        return _packet_times(self.video)
+        return _packets(self.video).times()
 
     def read(
         self, choose: Callable[[np.ndarray], set[int]], keep: Callable[[Image.Image], Image.Image]
@@ -113,61 +113,104 @@ class FrameSource:
         `choose` gets the times and says which indices are wanted; `keep` turns a decoded frame into what is kept of it
         (resized, say), so that large frames do not pile up. Raises VideoError.
         """
-        times = self.times()
         if isinstance(self.video, tuple):
+            times = self.times()
             return times, {index: keep(open_image(self.video[index])) for index in sorted(choose(times))}
-        frames, decoded = _decode(self.video, choose(times), keep)
-        if len(decoded) < len(times) and choose(times) - frames.keys():
-            # Some containers hold packets that show nothing (VP8's hidden frames, edit lists): plan again with the
-            # frames that exist. A file whose end is missing is an error instead.
-            if len(decoded) < (1 - _MISSING_SHARE) * len(times):
-                raise VideoError(
-                    f"{self.video} is cut short or damaged: "
-                    f"only {len(decoded)} of its {len(times)} frames can be decoded."
-                )
-            times = np.asarray(decoded)
-            frames, _ = _decode(self.video, choose(times), keep)
+        packets = _packets(self.video)
+        times = packets.times()
+        frames, stamps = _decode(self.video, choose(times), keep)
+        if stamps == packets.stamps[: len(stamps)] and not choose(times) - frames.keys():
+            return times, frames
+        # Some packets show nothing (VP8's hidden frames, say), so the frames' places are not the packets': find out by
+        # decoding which frames exist, and plan again.
+        _, stamps = _decode(self.video, None, keep)
+        if len(stamps) < (1 - _MISSING_SHARE) * len(packets.stamps):
+            raise VideoError(
+                f"{self.video} is cut short or damaged: "
+                f"only {len(stamps)} of its {len(packets.stamps)} frames can be decoded."
+            )
+        times = _Packets(sorted(stamps), packets.time_base).times()
+        frames, _ = _decode(self.video, choose(times), keep)
         return times, frames
 
 
-def _packet_times(path: str) -> np.ndarray:
-    """Presentation times of all shown frames in seconds after the first, read from the packets without decoding."""
+@dataclass(frozen=True)
+class _Packets:
+    """Presentation stamps of the shown packets of a video, in order, in units of `time_base` seconds."""
+
+    stamps: list[int]
+    time_base: float
+
+    def times(self) -> np.ndarray:
+        stamps = np.asarray(self.stamps, dtype=np.float64)
+        return (stamps - stamps[0]) * self.time_base
+
+
+def _packets(path: str) -> _Packets:
+    """Read all packets without decoding. Raises VideoError, also for a file whose end is missing."""
+    stamps: list[int] = []
+    hidden = 0
     try:
         with av.open(path) as container:
             stream = _video_stream(container, path)
-            stamps = [
-                packet.pts
-                for packet in container.demux(stream)
-                if packet.size and not packet.is_discard and packet.pts is not None
-            ]
-            promised, time_base = stream.frames, stream.time_base
+            for packet in container.demux(stream):
+                stamp = packet.dts if packet.pts is None else packet.pts
+                if not packet.size or stamp is None:
+                    continue
+                if packet.is_discard:  # cut away by an edit list, as after a lossless trim
+                    hidden += 1
+                else:
+                    stamps.append(stamp)
+            promised, time_base = stream.frames, float(stream.time_base)
+            seconds = _promised_seconds(container, stream)
     except (av.error.FFmpegError, OSError) as error:
         raise VideoError(f"cannot read the video {path}: {error}") from None
     if not stamps:
         raise VideoError(f"{path} holds no frames.")
-    if promised and len(stamps) < (1 - _MISSING_SHARE) * promised:
-        raise VideoError(f"{path} is cut short: its header promises {promised} frames, the file holds {len(stamps)}.")
-    ordered = np.sort(np.asarray(stamps, dtype=np.float64))
-    return (ordered - ordered[0]) * float(time_base)
+    found = len(stamps) + hidden
+    if promised and found < (1 - _MISSING_SHARE) * promised:
+        raise VideoError(f"{path} is cut short: its header promises {promised} frames, the file holds {found}.")
+    stamps.sort()
+    step = (stamps[-1] - stamps[0]) / max(len(stamps) - 1, 1)
+    end = (stamps[-1] + step) * time_base
+    if seconds is not None and end < (1 - _MISSING_SHARE) * seconds:
+        raise VideoError(f"{path} is cut short: its header promises {seconds:.2f} s, its frames end at {end:.2f} s.")
+    return _Packets(stamps, time_base)
+
+
+def _promised_seconds(container: av.container.InputContainer, stream: av.video.stream.VideoStream) -> float | None:
+    """Where Matroska and WebM say the video ends, counted from time 0; they give no frame count to check instead."""
+    if stream.frames or stream.duration is not None:
+        return None
+    tag = re.fullmatch(r"(\d+):(\d+):(\d+(?:\.\d+)?)", stream.metadata.get("DURATION", ""))
+    if tag:
+        hours, minutes, seconds = tag.groups()
+        return int(hours) * 3600 + int(minutes) * 60 + float(seconds)
+    # The container's length may be another stream's, a longer sound track's say.
+    alone = len(container.streams) == 1 and container.duration is not None
+    return container.duration / av.time_base if alone else None
 
 
 def _decode(
-    path: str, wanted: set[int], keep: Callable[[Image.Image], Image.Image]
-) -> tuple[dict[int, Image.Image], list[float]]:
-    """One pass up to the last wanted frame: the frames by index, and the times of all frames passed."""
+    path: str, wanted: set[int] | None, keep: Callable[[Image.Image], Image.Image]
+) -> tuple[dict[int, Image.Image], list[int]]:
+    """One pass up to the last wanted frame: the frames by index, and the stamps of all frames passed.
+
+    With None for `wanted` no picture is kept and the pass goes to the end.
+    """
     frames: dict[int, Image.Image] = {}
-    times: list[float] = []
-    last = max(wanted)
+    stamps: list[int] = []
     try:
         with av.open(path) as container:
             stream = _video_stream(container, path)
             stream.thread_type = "AUTO"
             for index, frame in enumerate(container.decode(stream)):
-                times.append(0.0 if frame.time is None else frame.time)
-                if index in wanted:
-                    frames[index] = keep(frame.to_image())
-                if index >= last:
-                    break
+                stamps.append(index if frame.pts is None else frame.pts)
+                if wanted is not None:
+                    if index in wanted:
+                        frames[index] = keep(frame.to_image())
+                    if index >= max(wanted):
+                        break
     except (av.error.FFmpegError, OSError) as error:
-        raise VideoError(f"{path} breaks off while decoding, after {len(times)} frames: {error}") from None
-    return frames, [time - times[0] for time in times]
+        raise VideoError(f"{path} breaks off while decoding, after {len(stamps)} frames: {error}") from None
+    return frames, stamps

@@ -51,10 +51,19 @@ def missing_grounding(row: GroundedRow, term: str, vista: VistaArguments) -> str
     elif term == "object":
         # Two of the negatives replace the frame and need no box.
         needs_box = vista.vista_object_negative in ("mask", "move")
-        return row.off.get("keyframe") or (row.off.get("box") if needs_box else None)
+        reason = row.off.get("keyframe") or (row.off.get("box") if needs_box else None)
+        if reason is None and vista.vista_object_negative == "move" and _fills_frame(row):
+            return "an object too large to be moved"
+        return reason
     elif term == "token" and vista.vista_token_view == "keyframe":
         return row.off.get("keyframe")
     return None
+
+
+def _fills_frame(row: GroundedRow) -> bool:
+    """Whether an object is more than half as wide and as high as the frame, so that it has no other place in it."""
+    width, height = row.frame_size
+    return any(w > width / 2 and h > height / 2 for _, _, w, h in row.boxes)
 
 
 def needs_mate(term: str, vista: VistaArguments) -> bool:
@@ -154,26 +163,30 @@ class ViewBuilder:
             return row, own, self._spread(count, lambda times: outside_stretch(times, row))
         return None
 
-    def _full_count(self, available: int, seconds: float) -> int:
+    def _full_count(self, available: int, times: np.ndarray) -> int:
+        """Frames of a full view: a fixed number, or the host's rule (which knows the length from the header)."""
         if self.fixed_frames is not None:
             return self.fixed_frames
-        return min(available, self.video_maxlen, max(1, math.floor(seconds * self.video_fps)))
+        step = times[-1] / (len(times) - 1) if len(times) > 1 else 0.0
+        seconds = times[-1] + step
+        return min(len(times), self.video_maxlen, max(1, math.floor(seconds * self.video_fps + 1e-6)))
 
-    def _clip_count(self, available: int, seconds: float) -> int:
-        return self.vista.vista_clip_frames or self._full_count(available, seconds)
+    def _clip_count(self, available: int, times: np.ndarray) -> int:
+        """As many as the full view has, or as the recipe says; only fixed numbers repeat frames to get there."""
+        full = self._full_count(available, times)
+        return self.vista.vista_clip_frames or (full if self.fixed_frames is not None else min(available, full))
 
     @staticmethod
     def _spread(
-        count: Callable[[int, float], int], among: Callable[[np.ndarray], np.ndarray] | None = None
+        count: Callable[[int, np.ndarray], int], among: Callable[[np.ndarray], np.ndarray] | None = None
     ) -> Selector:
         """Frames spread evenly over all frames, or over those where `among` (n,) is true."""
 
         def select(times: np.ndarray) -> list[int]:
             pool = np.arange(len(times)) if among is None else np.flatnonzero(among(times))
             if not len(pool):
-                raise VideoError("the frame times of the video leave no frame for a clip that its header promises")
-            step = times[-1] / (len(times) - 1) if len(times) > 1 else 0.0
-            return pool[sample_indices(len(pool), count(len(pool), len(pool) * step))].tolist()
+                raise VideoError("the video has other frame times when decoded; no frame is left for a clip")
+            return pool[sample_indices(len(pool), count(len(pool), times))].tolist()
 
         return select
 
