@@ -176,9 +176,10 @@ def test_resume_continues_the_same_loss_sequence(recipe: dict[str, Any], tmp_pat
         checkpoint = f"{args['output_dir']}/checkpoint-{step}"
         again = {**args, "output_dir": str(tmp_path / f"from-{step}"), "resume_from_checkpoint": checkpoint}
         resumed = run(again)
-        losses = [entry["loss"] for entry in resumed.log if "loss" in entry and entry["step"] > step]
-        assert len(losses) == 8 - step
-        assert losses == pytest.approx(whole[step:], abs=1e-6)
+        entries = [entry for entry in resumed.log if "loss" in entry and entry["step"] > step]
+        assert len(entries) == 8 - step
+        assert [entry["loss"] for entry in entries] == pytest.approx(whole[step:], abs=1e-6)
+        assert [entry["vista/response_rows"] for entry in entries] == [4] * (8 - step)
 
 
 @pytest.mark.parametrize("kind", ["full", "freeze"])
@@ -216,3 +217,16 @@ def test_evaluation_logs_the_same_metrics(train: Callable[..., Run]) -> None:
         assert math.isfinite(last[f"eval_vista/{term}_loss"])
     assert last["eval_vista/response_rows"] * 2 == 4  # 4 rows in 2 steps
     assert {"eval_rewards/margins", "eval_vista/kl_rejected"} <= set(last)
+
+
+def test_evaluation_alone_is_its_own_reference(recipe: dict[str, Any]) -> None:
+    """As in the host's DPO: without `ref_model` there is nothing to differ from, so every term is log 2."""
+    import json
+    from pathlib import Path
+
+    args = {**recipe, "do_train": False, "do_eval": True, "eval_dataset": "demo", "max_samples": 8}
+    del args["dataset"]
+    run(args)
+    results = json.loads((Path(args["output_dir"]) / "eval_results.json").read_text())
+    assert results["eval_loss"] == pytest.approx(1.8715, abs=1e-4)
+    assert results["eval_vista/clip_margin"] == 0

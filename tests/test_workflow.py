@@ -13,8 +13,8 @@ import pytest
 from conftest import Demo, Run, write_dataset_info, write_rows
 from PIL import Image
 
-from vistadpo_plugin.data.video import read_header
-from vistadpo_plugin.skipped import SKIPPED_ROWS
+from vistadpo_plugin.bad_rows import SKIPPED_ROWS
+from vistadpo_plugin.data.video import FrameSource
 
 
 @pytest.fixture
@@ -47,7 +47,7 @@ def test_summary_says_terms_weights_rows_reasons_and_tokens(
     assert lines["object"][1:] == ["0.2", str(boxed), f"{len(rows) - boxed} no box"]
     assert lines["clip"][1] == "off"
     assert "full video: 8 frames, 40 video tokens" in text  # 8 * (2 * 2 patches + 1)
-    assert "keyframe: 1 frames, 5 video tokens" in text
+    assert "keyframe: 1 frame, 5 video tokens" in text
 
 
 def test_terms_that_are_off_are_neither_logged_nor_decoded(
@@ -227,7 +227,7 @@ def broken_inside(demo: Demo, tmp_path: Path) -> tuple[dict[str, Any], str]:
     middle = slice(start + size // 3, start + size * 2 // 3)
     content[middle] = b"\xff" * len(content[middle])
     path.write_bytes(content)
-    assert read_header(str(path), 2.0).frames, "the header must be whole for these tests to mean anything"
+    assert len(FrameSource(str(path), 2.0).times()) > 8, "the header must be whole for these tests to mean anything"
     return {"dataset": "rows", "dataset_dir": str(folder), "media_dir": str(folder)}, rows[2]["id"]
 
 

@@ -113,7 +113,13 @@ def _check_preference_keys(args: Any) -> None:
         raise ValueError(f"`pref_beta` is {args.pref_beta!r}; `stage: vistadpo` allows a finite number above 0.")
     if not is_finite_number(args.dpo_label_smoothing) or not 0 <= args.dpo_label_smoothing < 0.5:
         raise ValueError(f"`dpo_label_smoothing` is {args.dpo_label_smoothing!r}; allowed: from 0 to below 0.5.")
-    for key, off in (("pref_ftx", 0.0), ("pref_bco_weight", 0.0), ("ld_alpha", None)):
+    unsupported = {
+        "pref_ftx": 0.0,
+        "pref_bco_weight": 0.0,
+        "ld_alpha": None,
+        "include_effective_tokens_per_second": False,
+    }
+    for key, off in unsupported.items():
         if getattr(args, key) != off:
             raise ValueError(f"`{key}` is not supported in `stage: vistadpo`; remove it.")
 
@@ -132,6 +138,7 @@ def _patch_tuner(tuner: ModuleType) -> None:
             run_vistadpo(model_args, data_args, training_args, finetuning_args, callbacks)
         else:
             if data_args.template == "video_llava":
+                # Reentrant checkpointing does not go with DDP and the two forwards of a DPO step.
                 model_args.use_reentrant_gc = False
             host_run_dpo(model_args, data_args, training_args, finetuning_args, callbacks)
 
@@ -145,6 +152,8 @@ def _patch_converter(converter: ModuleType) -> None:
 
 
 def _patch_loader(loader: ModuleType) -> None:
+    from vistadpo_plugin.models.video_llava import VideoLlavaPlugin, refuse_cut_prompts
+
     host_get_dataset_list = loader.get_dataset_list
     host_load_single_dataset = loader._load_single_dataset
     host_get_dataset_processor = loader._get_dataset_processor
@@ -182,9 +191,7 @@ def _patch_loader(loader: ModuleType) -> None:
 
             return VistaDatasetProcessor(template, tokenizer, processor, data_args)
         made = host_get_dataset_processor(data_args, stage, template, tokenizer, processor, do_generate)
-        if type(template.mm_plugin).__module__ == "vistadpo_plugin.models.video_llava":
-            from vistadpo_plugin.models.video_llava import refuse_cut_prompts
-
+        if isinstance(template.mm_plugin, VideoLlavaPlugin):
             refuse_cut_prompts(made)
         return made
 

@@ -11,12 +11,12 @@ from torch import Tensor
 from transformers import Trainer
 from transformers.trainer_utils import EvalLoopOutput
 
+from vistadpo_plugin.bad_rows import SkippedRows
 from vistadpo_plugin.data.pairing import PairedRows, PairedSampler
 from vistadpo_plugin.metrics import MetricSums
 from vistadpo_plugin.objective import Objective, TermResult
 from vistadpo_plugin.reference import reference_scores
 from vistadpo_plugin.scoring import score
-from vistadpo_plugin.skipped import SkippedRows
 
 logger = logging.get_logger("llamafactory.vistadpo")
 
@@ -31,7 +31,7 @@ class VistaDPOTrainer(CustomDPOTrainer):
         self.objective = Objective(vista, self.beta, self.loss_type, self.label_smoothing)
         self.train_sums = MetricSums(vista.terms, self.args.device)
         self.eval_sums = MetricSums(vista.terms, self.args.device)
-        self.steps_logged = 0
+        self.steps_since_log = 0
         # Our loss divides by the rows of the whole step itself (see compute_loss), the Trainer must not divide again.
         self.model_accepts_loss_kwargs = True
 
@@ -44,13 +44,14 @@ class VistaDPOTrainer(CustomDPOTrainer):
         return PairedSampler(eval_dataset, shuffle=False)
 
     def _get_num_items_in_batch(self, batch_samples: list[dict[str, Any]], device: torch.device) -> Tensor:
-        """Rows of one optimizer step, on all ranks."""
+        """Rows of one optimizer step, on all ranks; the Trainer asks once a step."""
+        self.steps_since_log += 1
         rows = torch.tensor(sum(len(batch["rows"]) for batch in batch_samples), device=device)
         return self.accelerator.gather(rows).sum() if self.args.world_size > 1 else rows
 
     def term_results(self, model: Any, batch: dict[str, Any]) -> dict[str, TermResult]:
         """Score a batch with reference and policy and form every term of every row."""
-        for where, reason in self.skipped.add("decoding", batch["skipped"]):
+        for where, reason in self.skipped.add("train_dataset" if model.training else "eval_dataset", batch["skipped"]):
             logger.warning(f"{where} is skipped, its video breaks off: {reason}")
         wanted = self.objective.distributions(batch)
         unwrapped = self.accelerator.unwrap_model(model)
@@ -98,9 +99,8 @@ class VistaDPOTrainer(CustomDPOTrainer):
     def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
         """Add the means since the last training log."""
         if "loss" in logs:
-            steps = self.state.global_step - self.steps_logged
-            logs.update(self.train_sums.means(self._sum_over_ranks, steps))
-            self.steps_logged = self.state.global_step
+            logs.update(self.train_sums.means(self._sum_over_ranks, self.steps_since_log))
+            self.steps_since_log = 0
         Trainer.log(self, logs, *args, **kwargs)
 
     def _sum_over_ranks(self, values: Tensor) -> Tensor:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from typing import Any
 
 from llamafactory.data import get_dataset, get_template_and_fix_tokenizer
@@ -12,18 +11,15 @@ from llamafactory.extras.ploting import plot_loss
 from llamafactory.model import load_model, load_tokenizer
 from llamafactory.train.trainer_utils import create_modelcard_and_push, create_ref_model
 
+from vistadpo_plugin.bad_rows import SkippedRows, report_bad_rows, row_errors
 from vistadpo_plugin.data.collator import VistaCollator
-from vistadpo_plugin.data.lengths import needs_cutoff
+from vistadpo_plugin.data.frames import FrameCounts
 from vistadpo_plugin.data.pairing import PairedRows
-from vistadpo_plugin.data.views import ViewBuilder
 from vistadpo_plugin.plots import plot_margins
-from vistadpo_plugin.skipped import SkippedRows
 from vistadpo_plugin.summary import summarize
 from vistadpo_plugin.trainer import VistaDPOTrainer
 
 logger = logging.get_logger("llamafactory.vistadpo")
-
-_ROWS_SHOWN = 10
 
 
 def run_vistadpo(
@@ -35,7 +31,7 @@ def run_vistadpo(
     tokenizer, processor = tokenizer_module["tokenizer"], tokenizer_module["processor"]
     template = get_template_and_fix_tokenizer(tokenizer, data_args)
     dataset_module = get_dataset(template, model_args, data_args, training_args, stage="rm", **tokenizer_module)
-    frames = _Frames(template.mm_plugin, processor, finetuning_args)
+    frames = FrameCounts(template.mm_plugin, processor, finetuning_args)
     skipped = SkippedRows(training_args.output_dir)
     if training_args.should_save:
         skipped.start()
@@ -96,6 +92,8 @@ def _settle_arguments(model_args: Any, data_args: Any, training_args: Any) -> No
         )
     if training_args.train_sampling_strategy == "group_by_length":
         raise ValueError("`train_sampling_strategy: group_by_length` does not go with `stage: vistadpo`; remove it.")
+    # What a row's files hold is read while its row is processed; a cache of that would outlive a corrected file.
+    data_args.overwrite_cache = True
     model_args.use_reentrant_gc = False  # reentrant checkpointing marks parameters ready once a forward under DDP
     if training_args.ddp_find_unused_parameters is None:
         training_args.ddp_find_unused_parameters = False
@@ -104,52 +102,10 @@ def _settle_arguments(model_args: Any, data_args: Any, training_args: Any) -> No
         training_args.ddp_broadcast_buffers = False
 
 
-class _Frames:
-    """How many frames and tokens the views of this model have, as far as that is known without decoding."""
-
-    def __init__(self, plugin: Any, processor: Any, vista: Any):
-        self.plugin, self.processor, self.vista = plugin, processor, vista
-        self.fixed = plugin.fixed_frames(processor) if hasattr(plugin, "fixed_frames") else None
-
-    def builder(self, seed: int) -> ViewBuilder:
-        fps, maxlen = getattr(self.processor, "video_fps", 2.0), getattr(self.processor, "video_maxlen", 128)
-        shrink = functools.partial(
-            self.plugin._preprocess_image,
-            image_max_pixels=getattr(self.processor, "video_max_pixels", 256 * 256),
-            image_min_pixels=getattr(self.processor, "video_min_pixels", 16 * 16),
-            video_fps=fps,
-            video_maxlen=maxlen,
-        )
-        return ViewBuilder(self.vista, fps, maxlen, self.fixed, shrink, seed)
-
-    def per_view(self) -> dict[str, int | None]:
-        """Frames of the views that the terms look at; None where they depend on the video."""
-        terms, frames = self.vista.terms, {}
-        if {"response", "video", "token"} & set(terms):
-            frames["full video"] = self.fixed
-        if "clip" in terms:
-            frames["clip"] = self.vista.vista_clip_frames or self.fixed
-        if {"object", "token"} & set(terms):
-            frames["keyframe"] = 1
-        return frames
-
-    def tokens(self, frames: int) -> int | None:
-        known = hasattr(self.plugin, "video_tokens") and self.processor is not None
-        return self.plugin.video_tokens(self.processor, frames) if known else None
-
-    def describe(self) -> dict[str, str]:
-        described = {}
-        for view, frames in self.per_view().items():
-            tokens = None if frames is None else self.tokens(frames)
-            counted = "frames by video_fps and video_maxlen" if frames is None else f"{frames} frames"
-            described[view] = counted if tokens is None else f"{counted}, {tokens} video tokens"
-        return described
-
-
 def _paired(
     name: str,
     dataset: Any,
-    frames: _Frames,
+    frames: FrameCounts,
     data_args: Any,
     training_args: Any,
     vista: Any,
@@ -166,46 +122,14 @@ def _paired(
             f"`tokenized_path: {data_args.tokenized_path}` was not written by a `stage: vistadpo` run. Remove the "
             "folder or name another one."
         )
-    errors = _row_errors(dataset, frames, data_args.cutoff_len)
+    errors = row_errors(dataset, frames, data_args.cutoff_len)
     if errors:
-        _report_bad_rows(name, errors, len(dataset), vista, skipped if training_args.should_save else None)
+        report_bad_rows(name, errors, len(dataset), vista, skipped if training_args.should_save else None)
         dataset = dataset.select([index for index in range(len(dataset)) if index not in errors])
     seed = training_args.seed if training_args.data_seed is None else training_args.data_seed
     rows = PairedRows(dataset, seed)
     logger.info_rank0("\n" + summarize(name.replace("_", " "), rows, vista, frames.describe()))
     return rows
-
-
-def _row_errors(dataset: Any, frames: _Frames, cutoff_len: int) -> dict[int, tuple[str, str]]:
-    """(where, why) of every row that cannot be used, by index."""
-    errors = {}
-    known = [frames.tokens(count) or 0 for count in frames.per_view().values() if count]
-    video_tokens = max(known, default=0)
-    columns = ("where", "error", "grounded", "text_tokens", "chosen_ids", "rejected_ids", "irrelevant_ids")
-    for index, (where, error, grounded, text_tokens, *answers) in enumerate(
-        zip(*(dataset[column] for column in columns), strict=True)
-    ):
-        needed = text_tokens + max(map(len, answers)) + (video_tokens if grounded else 0)
-        if error:
-            errors[index] = (where, error)
-        elif needed > cutoff_len:
-            errors[index] = (where, needs_cutoff(needed, cutoff_len))
-    return errors
-
-
-def _report_bad_rows(
-    name: str, errors: dict[int, tuple[str, str]], total: int, vista: Any, skipped: SkippedRows | None
-) -> None:
-    """Stop, or say which rows go, and write them down where `skipped` is given (on the saving rank)."""
-    shown = "\n".join(f"  {where}: {why}" for where, why in list(errors.values())[:_ROWS_SHOWN])
-    more = f"\n  and {len(errors) - _ROWS_SHOWN} more" if len(errors) > _ROWS_SHOWN else ""
-    found = f"{len(errors)} of {total} rows of the {name.replace('_', ' ')} cannot be used:\n{shown}{more}"
-    if vista.vista_on_bad_row == "error" or len(errors) == total:
-        hint = "" if len(errors) == total else ", or set `vista_on_bad_row: skip` to train without them"
-        raise ValueError(f"{found}\nCorrect them{hint}.")
-    logger.warning_rank0(f"{found}\nThey are skipped and listed in skipped_rows.jsonl in the output folder.")
-    if skipped is not None:
-        skipped.add(name, errors.values())
 
 
 def _plot(trainer: VistaDPOTrainer, eval_dataset: Any) -> None:

@@ -15,11 +15,10 @@ from PIL import Image
 from vistadpo_plugin.data.video import (
     FrameSource,
     VideoError,
-    VideoHeader,
+    frame_size,
     images_in,
     natural_order,
     open_image,
-    read_header,
 )
 
 FPS, FRAMES = 10, 40
@@ -48,14 +47,14 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_header_and_times_of_a_regular_file(folder: Path) -> None:
     path = str(folder / "regular.mp4")
-    assert read_header(path, IMAGES_FPS) == VideoHeader(WIDTH, HEIGHT, FRAMES / FPS, FRAMES)
+    assert frame_size(path) == (WIDTH, HEIGHT)
     assert FrameSource(path, IMAGES_FPS).times() == pytest.approx(np.arange(FRAMES) / FPS)
 
 
 @needs_vp8
 def test_header_and_times_of_a_file_that_does_not_count_its_frames(folder: Path) -> None:
     path = str(folder / "vp8.webm")
-    assert read_header(path, IMAGES_FPS) == VideoHeader(WIDTH, HEIGHT, FRAMES / FPS, None)
+    assert frame_size(path) == (WIDTH, HEIGHT)
     assert FrameSource(path, IMAGES_FPS).times() == pytest.approx(np.arange(FRAMES) / FPS)
 
 
@@ -100,7 +99,7 @@ def test_one_pass_and_only_what_is_kept(folder: Path, monkeypatch: pytest.Monkey
 
 def test_times_are_read_without_decoding(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     passes = count_decodes(monkeypatch)
-    read_header(str(folder / "regular.mp4"), IMAGES_FPS)
+    frame_size(str(folder / "regular.mp4"))
     FrameSource(str(folder / "regular.mp4"), IMAGES_FPS).times()
     assert passes == []
 
@@ -148,7 +147,7 @@ def test_a_folder_of_frames(tmp_path: Path) -> None:
     (folder / "frame_0.txt").write_text("no image")
     images = images_in(str(folder))
     assert [Path(image).name for image in images] == [f"frame_{number}.png" for number in range(1, 13)]
-    assert read_header(images, IMAGES_FPS) == VideoHeader(WIDTH, HEIGHT, 6.0, 12)
+    assert frame_size(images) == (WIDTH, HEIGHT)
     times, frames = FrameSource(images, IMAGES_FPS).read(lambda times: {1, 11}, lambda image: image)
     assert times == pytest.approx(np.arange(12) / 2)
     assert {index: read_code(frame) for index, frame in frames.items()} == {1: 1, 11: 11}
@@ -197,7 +196,7 @@ def test_a_broken_file_is_named(folder: Path, tmp_path: Path, broken: Broken) ->
     path.write_bytes(broken.content(folder))
     if not broken.header_readable:
         with pytest.raises(VideoError, match=broken.name):
-            read_header(str(path), IMAGES_FPS)
+            frame_size(str(path))
     with pytest.raises(VideoError, match=broken.says) as caught:
         read(path, lambda times: {len(times) - 1})
     assert str(path) in str(caught.value)
@@ -208,13 +207,14 @@ def test_a_webm_cut_short_is_noticed(folder: Path, tmp_path: Path) -> None:
     """Half of a file whose header says 4.0 s; it counts no frames, but what is left ends at about a third."""
     path = tmp_path / "half.webm"
     path.write_bytes(part("vp8.webm", 0.5)(folder))
-    assert read_header(str(path), IMAGES_FPS).duration == 4.0
+    with av.open(str(path)) as container:
+        assert container.duration == 4_000_000, "the header must be whole for this test to mean anything"
     with pytest.raises(VideoError, match=r"half\.webm"):
         read(path, lambda times: {len(times) - 1})
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
-    for attempt in (lambda path: read_header(path, 2.0), lambda path: FrameSource(path, 2.0).times()):
+    for attempt in (lambda path: frame_size(path), lambda path: FrameSource(path, 2.0).times()):
         with pytest.raises(VideoError, match=r"gone\.mp4"):
             attempt(str(tmp_path / "gone.mp4"))
 
@@ -227,7 +227,7 @@ def test_sound_alone_is_no_video(tmp_path: Path) -> None:
         frame.sample_rate = 16000
         container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
-    for attempt in (lambda: read_header(str(path), 2.0), lambda: FrameSource(str(path), 2.0).times()):
+    for attempt in (lambda: frame_size(str(path)), lambda: FrameSource(str(path), 2.0).times()):
         with pytest.raises(VideoError, match=r"sound\.mp4 has no video stream"):
             attempt()
 
@@ -242,9 +242,9 @@ def test_a_broken_image_is_named(tmp_path: Path) -> None:
     for name in (cut, text):
         with pytest.raises(VideoError, match=Path(name).name):
             open_image(name)
-    assert read_header((cut,), IMAGES_FPS) == VideoHeader(WIDTH, HEIGHT, 0.5, 1)
+    assert frame_size((cut,)) == (WIDTH, HEIGHT)
     with pytest.raises(VideoError, match=r"text\.png"):
-        read_header((text,), IMAGES_FPS)
+        frame_size((text,))
 
 
 def test_a_grey_image_with_transparency_becomes_rgb(tmp_path: Path) -> None:

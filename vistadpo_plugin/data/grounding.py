@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from vistadpo_plugin.data.rows import Box, Row, RowError
-from vistadpo_plugin.data.video import VIDEO_SUFFIXES, FrameSource, VideoError, image_size, images_in, read_header
+from vistadpo_plugin.data.video import VIDEO_SUFFIXES, FrameSource, VideoError, frame_size, image_size, images_in
 
 # The clip term needs a stretch without the event of at least this much.
 MIN_OUTSIDE_SECONDS = 1.0
@@ -84,7 +84,7 @@ def ground(row: Row, media_dir: str, images_fps: float) -> GroundedRow:
 
 def _ground(row: Row, media_dir: str, images_fps: float) -> GroundedRow:
     video = find_video(row.video, media_dir, row.where)
-    header = _cached_header(video, images_fps)
+    video_size = _cached_frame_size(video)
     notes, off = list(row.notes), {}
 
     events: tuple[tuple[float, float], ...] = ()
@@ -105,9 +105,9 @@ def _ground(row: Row, media_dir: str, images_fps: float) -> GroundedRow:
     elif not clip_images:
         off["event"] = NO_EVENT
 
-    keyframe, frame_size, keyframe_notes = _keyframe(row, media_dir, video, images_fps, (header.width, header.height))
+    keyframe, boxed_size, keyframe_notes = _keyframe(row, media_dir, video, images_fps, video_size)
     notes += keyframe_notes
-    boxes, box_notes = _boxes_inside(row.boxes, frame_size)
+    boxes, box_notes = _boxes_inside(row.boxes, boxed_size)
     notes += box_notes
     if keyframe is None:
         off["keyframe"] = NO_KEYFRAME
@@ -122,7 +122,7 @@ def _ground(row: Row, media_dir: str, images_fps: float) -> GroundedRow:
         clip_images=clip_images,
         clip_negative_images=clip_negative_images,
         keyframe=keyframe,
-        frame_size=frame_size,
+        frame_size=boxed_size,
         boxes=boxes,
         off=off,
         notes=tuple(notes),
@@ -134,7 +134,7 @@ def _lost_boxes(row: Row) -> bool:
 
 
 # Rows share videos, and annotation files name one video many times over.
-_cached_header = functools.lru_cache(maxsize=4096)(read_header)
+_cached_frame_size = functools.lru_cache(maxsize=4096)(frame_size)
 
 
 @functools.lru_cache(maxsize=256)

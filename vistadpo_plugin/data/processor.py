@@ -10,6 +10,7 @@ from collections import defaultdict
 from typing import Any
 
 from llamafactory.data.processor.processor_utils import DatasetProcessor
+from llamafactory.extras.constants import IMAGE_PLACEHOLDER
 
 from vistadpo_plugin.data.converter import VISTA_COLUMN
 from vistadpo_plugin.data.grounding import ground
@@ -66,6 +67,12 @@ class VistaDatasetProcessor(DatasetProcessor):
         if not all(answer.strip() for answer in answers):
             raise RowError(where, "has an empty answer.")
         images, videos = example["_images"] or [], example["_videos"] or []
+        text = " ".join(message["content"] for message in messages)
+        for placeholder, media in ((VIDEO_PLACEHOLDER, videos), (IMAGE_PLACEHOLDER, images)):
+            if text.count(placeholder) != len(media):
+                raise RowError(
+                    where, f"has {text.count(placeholder)} {placeholder} in its prompt but {len(media)} files."
+                )
         row = None
         if len(videos) == 1 and not images:
             video = videos[0] if isinstance(videos[0], str) else tuple(videos[0])

@@ -1,7 +1,7 @@
 """Frames out of a video file, a folder of images or a list of images.
 
-A frame's index is its place in presentation order, its time is seconds after the first frame. `read_header` opens a
-file without decoding (tokenizing may use it); `FrameSource.read` decodes, in one pass.
+A frame's index is its place in presentation order, its time is seconds after the first frame. `frame_size` and
+`FrameSource.times` do not decode (tokenizing may use them); `FrameSource.read` decodes, in one pass.
 """
 
 from __future__ import annotations
@@ -24,16 +24,6 @@ _MISSING_SHARE = 0.1
 
 class VideoError(ValueError):
     """A video that cannot be read; the message names the file."""
-
-
-@dataclass(frozen=True)
-class VideoHeader:
-    """What a file says about itself. `duration` in seconds and `frames` are None where the container does not say."""
-
-    width: int
-    height: int
-    duration: float | None
-    frames: int | None
 
 
 def natural_order(names: Iterable[str]) -> list[str]:
@@ -65,20 +55,17 @@ def image_size(path: str) -> tuple[int, int]:
         raise VideoError(f"cannot read the image {path}: {error}") from None
 
 
-def read_header(video: str | tuple[str, ...], images_fps: float) -> VideoHeader:
-    """Header of a video file, or of a sequence of images shown at `images_fps` a second. Raises VideoError."""
+def frame_size(video: str | tuple[str, ...]) -> tuple[int, int]:
+    """(width, height) in pixels from the header of a video file, or of the first of a sequence of images.
+
+    Raises VideoError.
+    """
     if isinstance(video, tuple):
-        width, height = image_size(video[0])
-        return VideoHeader(width, height, len(video) / images_fps, len(video))
+        return image_size(video[0])
     try:
         with av.open(video) as container:
             stream = _video_stream(container, video)
-            duration = None
-            if stream.duration is not None:
-                duration = float(stream.duration * stream.time_base)
-            elif container.duration is not None:
-                duration = container.duration / av.time_base
-            return VideoHeader(stream.width, stream.height, duration, stream.frames or None)
+            return stream.width, stream.height
     except (av.error.FFmpegError, OSError) as error:
         raise VideoError(f"cannot open the video {video}: {error}") from None
 
@@ -200,17 +187,17 @@ def _decode(
     """
     frames: dict[int, Image.Image] = {}
     stamps: list[int] = []
+    last = None if wanted is None else max(wanted)
     try:
         with av.open(path) as container:
             stream = _video_stream(container, path)
             stream.thread_type = "AUTO"
             for index, frame in enumerate(container.decode(stream)):
                 stamps.append(index if frame.pts is None else frame.pts)
-                if wanted is not None:
-                    if index in wanted:
-                        frames[index] = keep(frame.to_image())
-                    if index >= max(wanted):
-                        break
+                if wanted is not None and index in wanted:
+                    frames[index] = keep(frame.to_image())
+                if index == last:
+                    break
     except (av.error.FFmpegError, OSError) as error:
         raise VideoError(f"{path} breaks off while decoding, after {len(stamps)} frames: {error}") from None
     return frames, stamps
