@@ -112,7 +112,7 @@ def _ground(row: Row, media_dir: str, images_fps: float) -> GroundedRow:
     if keyframe is None:
         off["keyframe"] = NO_KEYFRAME
     if not boxes:
-        off["box"] = "no box with an area inside the frame" if row.boxes or _lost_boxes(row) else NO_BOX
+        off["box"] = "no box with an area inside the frame" if row.has_box else NO_BOX
     return GroundedRow(
         id=row.id,
         where=row.where,
@@ -127,10 +127,6 @@ def _ground(row: Row, media_dir: str, images_fps: float) -> GroundedRow:
         off=off,
         notes=tuple(notes),
     )
-
-
-def _lost_boxes(row: Row) -> bool:
-    return any(note.startswith("a box") for note in row.notes)
 
 
 # Rows share videos, and annotation files name one video many times over.

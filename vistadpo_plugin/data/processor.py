@@ -74,8 +74,9 @@ class VistaDatasetProcessor(DatasetProcessor):
                     where, f"has {text.count(placeholder)} {placeholder} in its prompt but {len(media)} files."
                 )
         row = None
-        if len(videos) == 1 and not images:
-            video = videos[0] if isinstance(videos[0], str) else tuple(videos[0])
+        frames = videos[0] if len(videos) == 1 and not images else None
+        if isinstance(frames, str) or (isinstance(frames, list) and all(isinstance(frame, str) for frame in frames)):
+            video = frames if isinstance(frames, str) else tuple(frames)
             row = Row(where, where, video, messages[-1]["content"], *answers)
             videos = []
         return self._columns(row, messages, [*answers, None], example["_system"], example["_tools"], images, videos)

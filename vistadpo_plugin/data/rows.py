@@ -50,8 +50,9 @@ class RowError(ValueError):
 class Row:
     """One grounded preference row as its author wrote it.
 
-    Times are seconds from the start of the video, boxes pixels of the original frame, paths as written.
-    `notes` are things worth counting once in the log ("a box has no area").
+    Times are seconds from the start of the video, boxes pixels of the original frame, paths as written. `boxes` are
+    those that have an area; `has_box` is true when there were any at all. `notes` are things worth counting once in
+    the log ("a box has no area").
     """
 
     id: str
@@ -64,6 +65,7 @@ class Row:
     events: tuple[tuple[float, float], ...] = ()
     keyframe: float | str | None = None
     boxes: tuple[Box, ...] = ()
+    has_box: bool = False
     clip_chosen: str | None = None
     clip_rejected: str | None = None
     notes: tuple[str, ...] = ()
@@ -110,6 +112,7 @@ def parse_row(source: Any, where: str) -> Row:
         events=_events(row.get("event"), where),
         keyframe=_keyframe(row, where),
         boxes=boxes,
+        has_box=bool(boxes or box_notes),
         clip_chosen=row.get("clip_w"),
         clip_rejected=row.get("clip_l"),
         notes=tuple(notes + box_notes),
