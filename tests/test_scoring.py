@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -91,25 +90,28 @@ def test_views_differ(demo: Demo, recipe: dict[str, Any]) -> None:
         assert abs(plus - minus) > 1e-3, term
 
 
-def test_scores_keep_their_order_across_groups(vista: Callable[..., Any]) -> None:
-    """Groups hold sequences 2, 0 and 1; the scores come back as 0, 1, 2.
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_scores_keep_their_order_across_groups(dtype: torch.dtype) -> None:
+    """Groups hold sequences 2, 0 and 1; the scores come back as 0, 1, 2, in float32 whatever the model computes in.
 
     The stand-in model gives token k of a 4-word vocabulary logits that favour word 1 by log 3: p(1) = 3/6, others 1/6.
     """
 
+    log_3 = torch.tensor(3.0).log().to(dtype).float()  # what bfloat16 makes of it is exact in float32
+
     class Favourite(torch.nn.Module):
         def forward(self, input_ids: torch.Tensor, **_: Any) -> Any:
             logits = torch.zeros(*input_ids.shape, 4)
-            logits[..., 1] = torch.log(torch.tensor(3.0))
-            return type("Output", (), {"logits": logits})
+            logits[..., 1] = log_3
+            return type("Output", (), {"logits": logits.to(dtype)})
 
     def group(numbers: list[int], labels: list[list[int]]) -> dict[str, torch.Tensor]:
         return {"sequence": torch.tensor(numbers), "input_ids": torch.tensor(labels), "labels": torch.tensor(labels)}
 
     groups = [group([2, 0], [[-100, 1, 1], [-100, 0, -100]]), group([1], [[-100, 1, 2]])]
     scores = score(Favourite(), groups, distributions={1})
-    half, sixth = torch.tensor(0.5).log(), torch.tensor(1 / 6).log()
+    half, sixth = log_3 - (log_3.exp() + 3).log(), -(log_3.exp() + 3).log()
     torch.testing.assert_close(scores.log_probs, torch.stack([sixth, half + sixth, 2 * half]))
     assert scores.tokens.tolist() == [1, 2, 2]
     assert list(scores.distributions) == [1]
-    torch.testing.assert_close(scores.distributions[1].exp()[0], torch.tensor([1, 3, 1, 1]) / 6)
+    torch.testing.assert_close(scores.distributions[1][0], torch.stack([sixth, half, sixth, sixth]))

@@ -146,6 +146,8 @@ def test_plain_preference_rows_mix_in(
     assert (first["vista/video_rows"], first["vista/token_rows"]) == (8, 8)
     assert (first["vista/clip_rows"], first["vista/object_rows"]) == (4, 4)
     assert "4 not a row with one video" in host_log[-1]
+    for term in ("response", "video", "clip", "object", "token"):  # a mean over the rows that have the term
+        assert first[f"vista/{term}_loss"] == pytest.approx(0.693147, abs=1e-3)
     # 12 response terms, 8 video and token, 4 clip and object, over 12 rows, each log 2 at the first step.
     share = (12 * 1 + 8 * (1 + 0.1) + 4 * (0.4 + 0.2)) / 12
     assert first["loss"] == pytest.approx(share * 0.693147, abs=1e-3)

@@ -86,15 +86,14 @@ class VistaCollator(MultiModalDataCollatorForSeq2Seq):
         rows: dict[str, list[int]] = defaultdict(list)
         scored: dict[str, list[list[int]]] = defaultdict(list)
         for row in features:
-            before = len(sequences)
             try:
-                numbers_of_terms = self._row_sequences(row, sequences)
+                new, numbers_of_terms = self._row_sequences(row, first=len(sequences))
             except RowError as error:
                 if self.vista.vista_on_bad_row == "error":
                     raise
-                del sequences[before:]
                 skipped.append((row["where"], str(error)))
                 continue
+            sequences += new
             for term, numbers in numbers_of_terms.items():
                 rows[term].append(len(indices))
                 scored[term].append(numbers)
@@ -115,8 +114,8 @@ class VistaCollator(MultiModalDataCollatorForSeq2Seq):
             "groups": self._groups(sequences),
         }
 
-    def _row_sequences(self, row: dict[str, Any], sequences: list[Sequence]) -> dict[str, list[int]]:
-        """Append the row's distinct sequences; return for each of its terms the numbers of those it scores."""
+    def _row_sequences(self, row: dict[str, Any], first: int) -> tuple[list[Sequence], dict[str, list[int]]]:
+        """The row's distinct sequences, numbered from `first`, and for each of its terms the numbers it scores."""
         grounding, mate = row["grounding"], row["mate"]
         if grounding is None:
             terms, views = [term for term in self.vista.terms if term == "response"], {}
@@ -124,6 +123,7 @@ class VistaCollator(MultiModalDataCollatorForSeq2Seq):
             terms = row_terms(grounding, mate is not None, self.vista)
             wanted = {view for term in terms for view in term_views(grounding, term, self.vista)}
             views = self.views.build(grounding, mate, wanted)
+        sequences: list[Sequence] = []
         prompts: dict[str, list[int]] = {}
         known: dict[tuple[str, str], int] = {}
 
@@ -136,7 +136,7 @@ class VistaCollator(MultiModalDataCollatorForSeq2Seq):
                 )
                 if view not in prompts:
                     prompts[view] = self._prompt_ids(row, images, videos)
-                known[view, answer] = len(sequences)
+                known[view, answer] = first + len(sequences)
                 sequences.append(Sequence(prompts[view], row[f"{answer}_ids"], images, videos))
                 self._check_length(row, sequences[-1])
             return known[view, answer]
@@ -145,7 +145,7 @@ class VistaCollator(MultiModalDataCollatorForSeq2Seq):
         for term in terms:
             on = (FULL,) if grounding is None else term_views(grounding, term, self.vista)
             numbers[term] = [number(view, answer) for view in on for answer in SCORED.get(term, ("chosen",))]
-        return numbers
+        return sequences, numbers
 
     def _prompt_ids(self, row: dict[str, Any], images: list[Any], videos: list[Any]) -> list[int]:
         prompt = json.loads(row["prompt"])
