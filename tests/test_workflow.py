@@ -153,6 +153,39 @@ def test_plain_preference_rows_mix_in(
     assert first["loss"] == pytest.approx(share * 0.693147, abs=1e-3)
 
 
+def test_rows_in_the_released_samples_layout(demo: Demo, train: Callable[..., Run], tmp_path: Path) -> None:
+    """Folders of frames for video, clips and keyframe, and the box as a string without braces: all five terms."""
+    folder = tmp_path / "released"
+    rows = []
+    for row in demo.rows[:4]:
+        name = f"star/{row['id']}"
+        source = FrameSource(str(demo.data / row["video"]), 2.0)
+        _, frames = source.read(lambda times: set(range(0, len(times), 4)), lambda image: image)
+        pictures = [frames[index] for index in sorted(frames)]
+        folders = {"": pictures, "clip/clip_w/": pictures[2:6], "clip/clip_l/": pictures[6:], "frame/": pictures[4:5]}
+        for place, images in folders.items():
+            (folder / place / name).mkdir(parents=True)
+            for number, image in enumerate(images):
+                image.save(folder / place / name / f"{number}.jpg")
+        x, y, w, h = row["box"]
+        rows.append(
+            {
+                "id": name, "video": name, "prompt": row["prompt"], "chosen": row["chosen"],
+                "rejected": row["rejected"], "rejected_2": "It is raining.",
+                "bbox": f"'x': {x}.0, 'y': {y}.0, 'w': {w}.0, 'h': {h}.0",
+                "clip_w": f"clip/clip_w/{name}", "clip_l": f"clip/clip_l/{name}", "frame": f"frame/{name}",
+            }
+        )  # fmt: skip
+    write_rows(folder, rows)
+    data = {"dataset": "rows", "dataset_dir": str(folder), "media_dir": str(folder)}
+    first = train(**data, per_device_train_batch_size=4, max_steps=1).log[0]
+    assert first["loss"] == pytest.approx(1.8715, abs=1e-4)
+    for term in ("response", "video", "clip", "object", "token"):
+        assert first[f"vista/{term}_rows"] == 4
+    plain = train(**data, stage="dpo", max_steps=1, output_dir=str(tmp_path / "plain")).log[0]
+    assert plain["loss"] == pytest.approx(0.693147, abs=1e-5)
+
+
 def test_workers_give_the_same_run(train: Callable[..., Run], tmp_path: Path) -> None:
     alone = train(max_steps=3).series("loss")
     assert train(max_steps=3, dataloader_num_workers=2, output_dir=str(tmp_path / "w")).series("loss") == alone

@@ -149,7 +149,7 @@ class ViewBuilder:
         if view == CLIP:
             if row.clip_images:
                 return row, FrameSource(row.clip_images, self.video_fps), self._spread(self._clip_count)
-            return row, own, self._spread(self._clip_count, lambda times: inside_events(times, row.events))
+            return row, own, self._spread(self._clip_count, lambda times: inside_events(times, row.events), row)
         if view == KEYFRAME_NEGATIVE:
             return None
         kind = self.vista.vista_video_negative if view == VIDEO_NEGATIVE else self.vista.vista_clip_negative
@@ -160,7 +160,7 @@ class ViewBuilder:
         if kind == "non_event":
             if row.clip_negative_images:
                 return row, FrameSource(row.clip_negative_images, self.video_fps), self._spread(count)
-            return row, own, self._spread(count, lambda times: outside_stretch(times, row))
+            return row, own, self._spread(count, lambda times: outside_stretch(times, row), row)
         return None
 
     def _full_count(self, available: int, times: np.ndarray) -> int:
@@ -178,14 +178,16 @@ class ViewBuilder:
 
     @staticmethod
     def _spread(
-        count: Callable[[int, np.ndarray], int], among: Callable[[np.ndarray], np.ndarray] | None = None
+        count: Callable[[int, np.ndarray], int],
+        among: Callable[[np.ndarray], np.ndarray] | None = None,
+        row: GroundedRow | None = None,
     ) -> Selector:
-        """Frames spread evenly over all frames, or over those where `among` (n,) is true."""
+        """Frames spread evenly over all frames, or over those of `row` where `among` (n,) is true."""
 
         def select(times: np.ndarray) -> list[int]:
             pool = np.arange(len(times)) if among is None else np.flatnonzero(among(times))
             if not len(pool):
-                raise VideoError("the video has other frame times when decoded; no frame is left for a clip")
+                raise VideoError(f"{row.video_key}: decoded frames have other times than its packets, a clip has none.")
             return pool[sample_indices(len(pool), count(len(pool), times))].tolist()
 
         return select

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-TERMS = ("response", "video", "clip", "object", "token")
+from vistadpo_plugin.arguments import TERMS
+
 FIRST, LAST = 3, 5  # logged steps averaged at the start and at the end
 
 HEADINGS = ("term", "margin: start", "end", "accuracy: start", "end")
