@@ -167,7 +167,7 @@ def test_loss_does_not_depend_on_how_rows_fall_into_micro_batches(recipe: dict[s
                 assert one[key] == pytest.approx(other[key], abs=1e-4, nan_ok=True), (one["epoch"], key)
     for one, other in zip(*gradients, strict=True):
         for name, gradient in one.items():
-            torch.testing.assert_close(gradient, other[name], atol=2e-5, rtol=1e-3, msg=name)
+            torch.testing.assert_close(gradient, other[name], atol=1e-5, rtol=1e-3, msg=name)
 
 
 def test_resume_continues_the_same_loss_sequence(recipe: dict[str, Any], tmp_path: Any) -> None:
