@@ -279,21 +279,20 @@ def test_a_video_that_breaks_further_in_is_named_at_its_batch(
 def test_a_video_that_breaks_further_in_is_skipped_once(
     train: Callable[..., Run], broken_inside: tuple[dict[str, Any], str], host_log: list[str]
 ) -> None:
-    """Batches of one row, without the video term: the broken row's step trains nothing, the run goes on.
+    """Batches of one row: the broken row's step trains nothing, its mate loses the video term only, the run goes on.
 
-    Two epochs of 4 rows; the row is written down once. A step without rows leaves loss 0.
+    Two epochs of 4 rows, paired two by two; the broken row is written down once. A step without rows leaves loss 0.
     """
     data, row = broken_inside
-    run = train(
-        **data, per_device_train_batch_size=1, max_steps=8, vista_on_bad_row="skip", vista_video_weight=0.0
-    )  # fmt: skip
+    run = train(**data, per_device_train_batch_size=1, max_steps=8, vista_on_bad_row="skip")
     steps = [entry for entry in run.log if "loss" in entry]
     assert sorted(entry["vista/response_rows"] for entry in steps) == [0, 0, 1, 1, 1, 1, 1, 1]
+    assert sum(entry["vista/video_rows"] for entry in steps) == 4
     assert [entry["loss"] for entry in steps if not entry["vista/response_rows"]] == [0, 0]
     (skipped,) = [json.loads(line) for line in (run.folder / SKIPPED_ROWS).read_text().splitlines()]
     assert row in skipped["row"]
     assert "0002.mp4" in skipped["reason"]
-    assert sum("its video breaks off" in message for message in host_log) == 1
+    assert sum("is skipped: " in message and "breaks off" in message for message in host_log) == 1
 
 
 def test_cutoff_len_is_refused_with_one_that_would_do(train: Callable[..., Run]) -> None:

@@ -52,7 +52,7 @@ class VistaDPOTrainer(CustomDPOTrainer):
     def term_results(self, model: Any, batch: dict[str, Any]) -> dict[str, TermResult]:
         """Score a batch with reference and policy and form every term of every row."""
         for where, reason in self.skipped.add("train_dataset" if model.training else "eval_dataset", batch["skipped"]):
-            logger.warning(f"{where} is skipped, its video breaks off: {reason}")
+            logger.warning(f"{where} is skipped: {reason}")
         wanted = self.objective.distributions(batch)
         unwrapped = self.accelerator.unwrap_model(model)
         reference = reference_scores(model, unwrapped, self.ref_model, batch["groups"], wanted)

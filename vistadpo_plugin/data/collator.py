@@ -86,13 +86,10 @@ class VistaCollator(MultiModalDataCollatorForSeq2Seq):
         rows: dict[str, list[int]] = defaultdict(list)
         scored: dict[str, list[list[int]]] = defaultdict(list)
         for row in features:
-            try:
-                new, numbers_of_terms = self._row_sequences(row, first=len(sequences))
-            except RowError as error:
-                if self.vista.vista_on_bad_row == "error":
-                    raise
-                skipped.append((row["where"], str(error)))
+            made = self._usable_sequences(row, len(sequences), skipped)
+            if made is None:
                 continue
+            new, numbers_of_terms = made
             sequences += new
             for term, numbers in numbers_of_terms.items():
                 rows[term].append(len(indices))
@@ -113,6 +110,24 @@ class VistaCollator(MultiModalDataCollatorForSeq2Seq):
             },
             "groups": self._groups(sequences),
         }
+
+    def _usable_sequences(
+        self, row: dict[str, Any], first: int, skipped: list[tuple[str, str]]
+    ) -> tuple[list[Sequence], dict[str, list[int]]] | None:
+        """As `_row_sequences`; with `vista_on_bad_row: skip` a broken video goes into `skipped` instead of raising.
+
+        A row whose own video is broken is left out (None); one whose mate's is loses the terms that need the mate.
+        """
+        try:
+            return self._row_sequences(row, first)
+        except RowError as error:
+            if self.vista.vista_on_bad_row == "error":
+                raise
+            skipped.append((error.where, error.message))
+            mate = row["mate"]
+            if mate is None or error.where != mate.where:
+                return None
+        return self._usable_sequences({**row, "mate": None}, first, skipped)
 
     def _row_sequences(self, row: dict[str, Any], first: int) -> tuple[list[Sequence], dict[str, list[int]]]:
         """The row's distinct sequences, numbered from `first`, and for each of its terms the numbers it scores."""
