@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -72,9 +75,8 @@ class Run:
         return [entry[key] for entry in self.log if key in entry]
 
 
-@pytest.fixture
-def recipe(demo: Demo, tmp_path: Path) -> dict[str, Any]:
-    """A small complete recipe on the demo data; tests change what they are about."""
+def tiny_recipe(demo: Demo, output_dir: Path) -> dict[str, Any]:
+    """A small complete recipe on the demo data."""
     return {
         "model_name_or_path": str(demo.model),
         "stage": "vistadpo",
@@ -88,7 +90,7 @@ def recipe(demo: Demo, tmp_path: Path) -> dict[str, Any]:
         "media_dir": str(demo.data),
         "cutoff_len": 512,
         "video_maxlen": FRAMES,
-        "output_dir": str(tmp_path / "out"),
+        "output_dir": str(output_dir),
         "overwrite_output_dir": True,
         "per_device_train_batch_size": 2,
         "gradient_accumulation_steps": 1,
@@ -103,16 +105,46 @@ def recipe(demo: Demo, tmp_path: Path) -> dict[str, Any]:
 
 
 @pytest.fixture
-def train(recipe: dict[str, Any]) -> Callable[..., Run]:
-    """Run the host's own `run_exp` in this process on `recipe` with changes; None removes a key."""
+def recipe(demo: Demo, tmp_path: Path) -> dict[str, Any]:
+    """`tiny_recipe` for one test, which changes what it is about."""
+    return tiny_recipe(demo, tmp_path / "out")
+
+
+def run_recipe(args: dict[str, Any], *callbacks: Any) -> Run:
+    """Run the host's own `run_exp` in this process."""
     from llamafactory.train.tuner import run_exp
 
+    run_exp(args, list(callbacks))
+    return Run(Path(args["output_dir"]))
+
+
+@pytest.fixture
+def train(recipe: dict[str, Any]) -> Callable[..., Run]:
+    """`run_recipe` on `recipe` with changes; None removes a key."""
+
     def run(**changes: Any) -> Run:
-        args = {key: value for key, value in {**recipe, **changes}.items() if value is not None}
-        run_exp(args)
-        return Run(Path(args["output_dir"]))
+        return run_recipe({key: value for key, value in {**recipe, **changes}.items() if value is not None})
 
     return run
+
+
+# What changes how the host starts, and would make a test of the command line another test.
+_LAUNCH = ("VISTADPO_AUTOLOAD", "FORCE_TORCHRUN", "NPROC_PER_NODE", "NNODES", "USE_RAY", "USE_MCA", "USE_V1")
+
+
+def launch_cli(recipe: Path, *overrides: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """The real command, `llamafactory-cli train RECIPE overrides`; its standard error is in `stdout` too."""
+    commands = Path(sys.executable).parent
+    inherited = {key: value for key, value in os.environ.items() if key not in _LAUNCH}
+    path = f"{commands}{os.pathsep}{inherited['PATH']}"  # the host looks for torchrun there
+    return subprocess.run(
+        [commands / "llamafactory-cli", "train", recipe, *overrides],
+        env={**inherited, "PATH": path, "CUDA_VISIBLE_DEVICES": "", **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=300,
+    )
 
 
 @pytest.fixture

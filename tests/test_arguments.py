@@ -23,7 +23,7 @@ CHOICES = {key: get_args(HINTS[key]) for key in KEYS if get_origin(HINTS[key]) i
 FLOATS = [key for key in KEYS if HINTS[key] is float]
 COUNTS = [key for key in KEYS if HINTS[key] == int | None]
 
-WRONG_NUMBERS = (-0.1, -1, float("nan"), float("inf"), "0.4", "much", True, None, [1.0])
+WRONG_NUMBERS = (-0.1, -1, float("nan"), float("inf"), "0.4", "much", True, None, [1.0], 10**400)
 WRONG_CHOICES = ("nonsense", "", 3, True, None)
 WRONG_COUNTS = (0, -1, 2.5, True, "4")
 
@@ -233,34 +233,31 @@ def test_every_kind_of_key_has_wrong_values_here() -> None:
     assert sorted([*FLOATS, *CHOICES, *COUNTS]) == sorted(KEYS)
 
 
-@pytest.mark.parametrize("value", WRONG_NUMBERS, ids=repr)
-@pytest.mark.parametrize("key", FLOATS)
-def test_wrong_number(parse: Callable[..., Any], key: str, value: Any) -> None:
+def refusal(parse: Callable[..., Any], key: str, value: Any) -> str:
+    """The sentence that refuses the value; it names key and value."""
     with pytest.raises(ValueError) as error:
         parse(**{key: value})
     assert f"`{key}`" in str(error.value)
     assert repr(value) in str(error.value)
-    assert "allowed: a finite number, 0 or larger" in str(error.value)
+    return str(error.value)
+
+
+@pytest.mark.parametrize("value", WRONG_NUMBERS, ids=lambda value: repr(value)[:12])
+@pytest.mark.parametrize("key", FLOATS)
+def test_wrong_number(parse: Callable[..., Any], key: str, value: Any) -> None:
+    assert "allowed: a finite number, 0 or larger" in refusal(parse, key, value)
 
 
 @pytest.mark.parametrize("value", WRONG_CHOICES, ids=repr)
 @pytest.mark.parametrize("key", CHOICES)
 def test_wrong_choice(parse: Callable[..., Any], key: str, value: Any) -> None:
-    with pytest.raises(ValueError) as error:
-        parse(**{key: value})
-    assert f"`{key}`" in str(error.value)
-    assert repr(value) in str(error.value)
-    assert ", ".join(CHOICES[key]) in str(error.value)
+    assert ", ".join(CHOICES[key]) in refusal(parse, key, value)
 
 
 @pytest.mark.parametrize("value", WRONG_COUNTS, ids=repr)
 @pytest.mark.parametrize("key", COUNTS)
 def test_wrong_count(parse: Callable[..., Any], key: str, value: Any) -> None:
-    with pytest.raises(ValueError) as error:
-        parse(**{key: value})
-    assert f"`{key}`" in str(error.value)
-    assert repr(value) in str(error.value)
-    assert "a whole number, 1 or larger" in str(error.value)
+    assert "a whole number, 1 or larger" in refusal(parse, key, value)
 
 
 @pytest.mark.parametrize("key", FLOATS)

@@ -3,32 +3,19 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import yaml
-
-# What changes how the host starts, and would make this another test.
-LAUNCH = ("VISTADPO_AUTOLOAD", "FORCE_TORCHRUN", "NPROC_PER_NODE", "NNODES", "USE_RAY", "USE_MCA", "USE_V1")
+from conftest import launch_cli
 
 
 def run_cli(recipe: dict[str, Any], folder: Path, *overrides: str) -> subprocess.CompletedProcess[str]:
     path = folder / "recipe.yaml"
     path.write_text(yaml.safe_dump(recipe))
-    env = {key: value for key, value in os.environ.items() if key not in LAUNCH}
-    return subprocess.run(
-        [Path(sys.executable).with_name("llamafactory-cli"), "train", path, *overrides],
-        env={**env, "CUDA_VISIBLE_DEVICES": ""},
-        cwd=folder,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=180,
-    )
+    return launch_cli(path, *overrides)
 
 
 def test_train_with_an_override(recipe: dict[str, Any], tmp_path: Path) -> None:

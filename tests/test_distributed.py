@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import torch
 from capture import Gradients
-from conftest import Demo
+from conftest import Demo, run_recipe, tiny_recipe
 from transformers import TrainerCallback
 
 WORKER = """
@@ -45,10 +45,8 @@ class Logs(TrainerCallback):
 
 def train_and_save(args: str, out: str) -> None:
     """What each rank runs."""
-    from llamafactory.train.tuner import run_exp
-
     gradients, logs = Gradients(), Logs()
-    run_exp(json.loads(Path(args).read_text()), [gradients, logs])
+    run_recipe(json.loads(Path(args).read_text()), gradients, logs)
     seen = {"gradients": gradients.steps, "logs": logs.logs, "world": logs.world_size, "wrapped": logs.wrapped}
     torch.save(seen, f"{out}-{os.environ.get('RANK', 'alone')}.pt")
 
@@ -68,13 +66,7 @@ def torchrun(script: Path, processes: int) -> None:
 def runs(tmp_path_factory: pytest.TempPathFactory, demo: Demo) -> dict[str, Any]:
     """4 steps of 4 rows each, some without a grounding: 1 x 4 rows, and 2 processes x 2 rows."""
     folder = tmp_path_factory.mktemp("distributed")
-    base = {
-        "model_name_or_path": str(demo.model), "stage": "vistadpo", "do_train": True, "finetuning_type": "lora",
-        "lora_rank": 4, "template": "video_llava", "dataset": "demo", "dataset_dir": str(demo.data),
-        "media_dir": str(demo.data), "cutoff_len": 512, "video_maxlen": 8, "overwrite_output_dir": True,
-        "learning_rate": 1e-3, "max_steps": 4, "logging_steps": 1, "seed": 3, "save_strategy": "no",
-        "report_to": "none", "use_cpu": True,
-    }  # fmt: skip
+    base = {**tiny_recipe(demo, folder), "lr_scheduler_type": "linear", "max_steps": 4, "seed": 3}
     one = {"per_device_train_batch_size": 4, "output_dir": str(folder / "one")}
     two = {"per_device_train_batch_size": 2, "output_dir": str(folder / "two"), "ddp_backend": "gloo"}
     for name, changes in (("one", one), ("two", two)):

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from capture import FirstBatch
-from conftest import Demo, Run
+from conftest import Demo
+from conftest import run_recipe as run
 from tiny_qwen import PIXELS, build_tiny_qwen
 
 
@@ -19,13 +19,6 @@ def qwen(demo: Demo, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]
     build_tiny_qwen(folder, [str(value) for row in demo.rows for value in row.values()])
     keys = {"model_name_or_path": str(folder), "template": "qwen2_vl", "video_fps": 2.0, "cutoff_len": 2048}
     return {**keys, "video_maxlen": 128, "video_max_pixels": 4 * PIXELS, "video_min_pixels": PIXELS}
-
-
-def run(args: dict[str, Any], *callbacks: Any) -> Run:
-    from llamafactory.train.tuner import run_exp
-
-    run_exp(args, list(callbacks))
-    return Run(Path(args["output_dir"]))
 
 
 def test_all_terms_start_at_log_2_and_move(recipe: dict[str, Any], qwen: dict[str, Any]) -> None:

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import json
 import math
-import os
-import subprocess
-import sys
 from pathlib import Path
+from typing import Any
 
 import yaml
-from conftest import SHARED, Demo, Run, needs_shared, write_rows
+from conftest import SHARED, Run, launch_cli, needs_shared, write_rows
 
 VIDEOS = SHARED / "data" / "videos"
 
@@ -30,23 +28,14 @@ ROWS = [
 
 
 @needs_shared
-def test_real_videos_train_for_three_steps(demo: Demo, tmp_path: Path) -> None:
+def test_real_videos_train_for_three_steps(recipe: dict[str, Any], tmp_path: Path) -> None:
     """Every term on both rows: each is the other's unrelated video."""
     write_rows(tmp_path / "rows", ROWS)
-    recipe = {
-        "model_name_or_path": str(demo.model), "stage": "vistadpo", "do_train": True, "finetuning_type": "lora",
-        "template": "video_llava", "video_maxlen": 8, "dataset": "rows", "dataset_dir": str(tmp_path / "rows"),
-        "media_dir": str(VIDEOS), "cutoff_len": 512, "output_dir": str(tmp_path / "out"), "learning_rate": 1.0e-3,
-        "per_device_train_batch_size": 2, "max_steps": 3, "logging_steps": 1, "report_to": "none", "use_cpu": True,
-        "save_strategy": "no",
-    }  # fmt: skip
+    data = {"dataset": "rows", "dataset_dir": str(tmp_path / "rows"), "media_dir": str(VIDEOS)}
     path = tmp_path / "recipe.yaml"
-    path.write_text(yaml.safe_dump(recipe))
-    cli = Path(sys.executable).parent / "llamafactory-cli"
-    done = subprocess.run(
-        [str(cli), "train", str(path)], capture_output=True, text=True, timeout=300, check=False, env={**os.environ}
-    )
-    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    path.write_text(yaml.safe_dump({**recipe, **data, "max_steps": 3}))
+    done = launch_cli(path)
+    assert done.returncode == 0, done.stdout[-6000:]
     assert "a box reaches over the edge of the frame and is clipped to it (1 row)" in done.stdout
     steps = [entry for entry in Run(tmp_path / "out").log if "loss" in entry]
     assert len(steps) == 3

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 from capture import FirstBatch
-from conftest import FRAME_TOKENS, Demo, write_rows
+from conftest import FRAME_TOKENS, Demo, run_recipe, write_rows
 from truth import answer_distributions, log_prob
 
 from vistadpo_plugin.scoring import score
@@ -44,7 +44,6 @@ def answers_by_sequence(batch: dict[str, Any], rows: list[dict[str, Any]]) -> di
 @pytest.mark.parametrize("batch_size", [1, 3])
 def test_log_probs_equal_a_direct_forward(demo: Demo, recipe: dict[str, Any], tmp_path: Any, batch_size: int) -> None:
     """Video, clip and keyframe views; answers of very different length in the ragged batch of 3."""
-    from llamafactory.train.tuner import run_exp
 
     rows = demo.rows[:3]
     rows[1] = {**rows[1], "chosen": rows[1]["chosen"] * 4, "rejected": "No."}
@@ -57,7 +56,7 @@ def test_log_probs_equal_a_direct_forward(demo: Demo, recipe: dict[str, Any], tm
 
     recipe.update(dataset="rows", dataset_dir=str(tmp_path / "rows"), per_device_train_batch_size=batch_size)
     recipe.update(disable_shuffling=True, max_steps=1)
-    run_exp(recipe, [FirstBatch(look)])
+    run_recipe(recipe, FirstBatch(look))
 
     from transformers import AutoModelForImageTextToText, AutoTokenizer
 
@@ -79,11 +78,10 @@ def test_log_probs_equal_a_direct_forward(demo: Demo, recipe: dict[str, Any], tm
 
 def test_views_differ(demo: Demo, recipe: dict[str, Any]) -> None:
     """A control: the same answer on the row's nine sequences' views must differ, or the test above is blind."""
-    from llamafactory.train.tuner import run_exp
 
     seen: dict[str, Any] = {}
     recipe.update(disable_shuffling=True, max_steps=1, per_device_train_batch_size=1)
-    run_exp(recipe, [FirstBatch(lambda model, batch: seen.update(batch=batch, scores=score(model, batch["groups"])))])
+    run_recipe(recipe, FirstBatch(lambda model, batch: seen.update(batch=batch, scores=score(model, batch["groups"]))))
     terms, log_probs = seen["batch"]["terms"], seen["scores"].log_probs
     for term in ("video", "clip", "object"):
         plus, minus = log_probs[terms[term]["sequences"][0]]

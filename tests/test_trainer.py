@@ -11,20 +11,12 @@ import pytest
 import torch
 from capture import FirstBatch, Gradients
 from conftest import FRAME_TOKENS, Demo, Run
+from conftest import run_recipe as run
 from test_scoring import answers_by_sequence, sequences_with_pixels
 from truth import answer_distributions, kl, log_prob, minus_log_sigmoid
 
 TERMS = ("response", "video", "clip", "object", "token")
 WEIGHTS = {"response": 1.0, "video": 1.0, "clip": 0.4, "object": 0.2, "token": 0.1}
-
-
-def run(args: dict[str, Any], *callbacks: Any) -> Run:
-    from pathlib import Path
-
-    from llamafactory.train.tuner import run_exp
-
-    run_exp(args, list(callbacks))
-    return Run(Path(args["output_dir"]))
 
 
 def test_policy_equal_to_reference_starts_at_log_2(recipe: dict[str, Any]) -> None:

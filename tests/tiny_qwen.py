@@ -6,7 +6,6 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import torch
-from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import (
     LlamaConfig,
     LlamaForCausalLM,
@@ -17,6 +16,8 @@ from transformers import (
     Qwen2VLImageProcessor,
     Qwen2VLVideoProcessor,
 )
+
+from vistadpo_plugin.demo.tiny_model import train_byte_level_bpe
 
 SPECIAL = (
     "<|endoftext|>",
@@ -36,16 +37,7 @@ PIXELS = (PATCH * MERGE) ** 2
 
 def train_tokenizer(corpus: Iterable[str]) -> PreTrainedTokenizerFast:
     """A byte-level BPE with Qwen's special tokens; it encodes any text without loss."""
-    core = Tokenizer(models.BPE())
-    core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    core.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(
-        vocab_size=VOCABULARY,
-        special_tokens=[AddedToken(token, special=True) for token in SPECIAL],
-        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-        show_progress=False,
-    )
-    core.train_from_iterator(corpus, trainer)
+    core = train_byte_level_bpe(corpus, SPECIAL, VOCABULARY)
     return PreTrainedTokenizerFast(
         tokenizer_object=core,
         eos_token="<|im_end|>",

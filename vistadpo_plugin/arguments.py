@@ -123,8 +123,13 @@ class VistaArguments:
 
 
 def is_finite_number(value: Any) -> bool:
-    """A number as YAML writes it: no bool, no text, no NaN or infinity."""
-    return not isinstance(value, bool) and isinstance(value, int | float) and math.isfinite(value)
+    """A number as YAML and JSON write it: no bool, no text, no NaN, infinity or integer beyond all floats."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    try:
+        return math.isfinite(value)
+    except OverflowError:
+        return False
 
 
 def check_vista_names(keys: Iterable[str]) -> None:

@@ -12,6 +12,7 @@ from llamafactory.extras import logging
 from vistadpo_plugin.arguments import VistaArguments
 from vistadpo_plugin.data.frames import FrameCounts
 from vistadpo_plugin.data.lengths import needs_cutoff
+from vistadpo_plugin.data.processor import ANSWERS
 
 logger = logging.get_logger("llamafactory.vistadpo")
 
@@ -49,7 +50,7 @@ def row_errors(dataset: Any, frames: FrameCounts, cutoff_len: int) -> dict[int, 
     errors = {}
     known = [frames.tokens(count) or 0 for count in frames.per_view().values() if count]
     video_tokens = max(known, default=0)
-    columns = ("where", "error", "grounded", "text_tokens", "chosen_ids", "rejected_ids", "irrelevant_ids")
+    columns = ("where", "error", "grounded", "text_tokens", *(f"{name}_ids" for name in ANSWERS))
     for index, (where, error, grounded, text_tokens, *answers) in enumerate(
         zip(*(dataset[column] for column in columns), strict=True)
     ):

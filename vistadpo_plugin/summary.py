@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 from vistadpo_plugin.arguments import VistaArguments
+from vistadpo_plugin.data.frames import plural
 from vistadpo_plugin.data.pairing import PairedRows
 from vistadpo_plugin.data.views import KEYFRAME, NO_MATE, missing_grounding, needs_mate, token_view
 
@@ -45,5 +46,5 @@ def summarize(name: str, dataset: PairedRows, vista: VistaArguments, view_tokens
         lines.append(f"  {term:<9}{weight:>7g}{have:>8}  {without}")
     lines += [f"  {view}: {tokens}" for view, tokens in view_tokens.items()]
     notes = Counter(note for row in dataset.grounded if row is not None for note in set(row.notes))
-    lines += [f"  note: {note} ({count} {'row' if count == 1 else 'rows'})" for note, count in notes.most_common()]
+    lines += [f"  note: {note} ({plural(count, 'row')})" for note, count in notes.most_common()]
     return "\n".join(lines)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 from capture import FirstBatch, Gradients
-from conftest import FRAME_TOKENS, FRAMES, Demo, Run
+from conftest import FRAME_TOKENS, FRAMES, Demo, Run, run_recipe
 from PIL import Image
 
 from vistadpo_plugin.demo.shapes import build_videos
@@ -63,10 +63,9 @@ def test_the_hosts_own_stages_train(train: Callable[..., Run], unequal: Path, st
 
 
 def test_lora_leaves_towers_and_projector_alone(recipe: dict[str, Any], unequal: Path) -> None:
-    from llamafactory.train.tuner import run_exp
 
     gradients = Gradients()
-    run_exp({**recipe, "stage": "dpo", "max_steps": 1, **data(unequal, "pairs")}, [gradients])
+    run_recipe({**recipe, "stage": "dpo", "max_steps": 1, **data(unequal, "pairs")}, gradients)
     assert gradients.trainable
     assert all("language_model" in name for name in gradients.trainable)
 
@@ -84,7 +83,6 @@ def autograd_nodes(tensor: torch.Tensor) -> set[str]:
 
 def test_plain_dpo_uses_non_reentrant_checkpointing(recipe: dict[str, Any], unequal: Path) -> None:
     """Reentrant checkpointing leaves a CheckpointFunction node a layer in the graph, the other kind none."""
-    from llamafactory.train.tuner import run_exp
 
     nodes: set[str] = set()
 
@@ -93,7 +91,7 @@ def test_plain_dpo_uses_non_reentrant_checkpointing(recipe: dict[str, Any], uneq
         inputs = {name: value for name, value in batch.items() if name != "labels"}
         nodes.update(autograd_nodes(model(**inputs, use_cache=False).logits))
 
-    run_exp({**recipe, "stage": "dpo", "max_steps": 1, **data(unequal, "pairs")}, [FirstBatch(look)])
+    run_recipe({**recipe, "stage": "dpo", "max_steps": 1, **data(unequal, "pairs")}, FirstBatch(look))
     assert "AddBackward0" in nodes
     assert not any("CheckpointFunction" in name for name in nodes)
 
@@ -105,9 +103,31 @@ def test_a_cut_prompt_is_an_error(train: Callable[..., Run], unequal: Path, stag
         train(stage=stage, cutoff_len=64, **data(unequal, name))
 
 
+@pytest.mark.parametrize("cutoff_len", [512, 64])
+def test_rows_to_predict_on_need_no_answer(demo: Demo, cutoff_len: int) -> None:
+    """The host then encodes an empty answer; the check of the prompt's length must do the same."""
+    from llamafactory.data.loader import _get_dataset_processor
+    from llamafactory.data.template import TEMPLATES
+    from llamafactory.hparams import DataArguments
+    from transformers import AutoProcessor, AutoTokenizer
+
+    processor, tokenizer = AutoProcessor.from_pretrained(demo.model), AutoTokenizer.from_pretrained(demo.model)
+    processor.video_maxlen = FRAMES
+    template, args = TEMPLATES["video_llava"], DataArguments(cutoff_len=cutoff_len)
+    made = _get_dataset_processor(args, "sft", template, tokenizer, processor, do_generate=True)
+    row = {"prompt": [{"role": "user", "content": "<video>\nWhat moves?"}], "response": [], "system": "", "tools": ""}
+    media = {"images": None, "videos": ["a.mp4"], "audios": None}
+    examples = {f"_{name}": [value] for name, value in {**row, **media}.items()}
+    if cutoff_len == 64:
+        with pytest.raises(ValueError, match="`cutoff_len` is 64, which would cut"):
+            made.preprocess_dataset(examples)
+    else:
+        (ids,) = made.preprocess_dataset(examples)["input_ids"]
+        assert ids.count(processor.video_token_id) == FRAMES * FRAME_TOKENS
+
+
 def test_plain_dpo_and_vistadpo_see_the_same_frames(recipe: dict[str, Any], unequal: Path) -> None:
     """Pixels of the full video in both stages, to the last bit; the batch of 4 rows holds them in row order."""
-    from llamafactory.train.tuner import run_exp
 
     seen: dict[str, torch.Tensor] = {}
     common = {**recipe, **data(unequal, "rows"), "disable_shuffling": True, "per_device_train_batch_size": 4}
@@ -122,8 +142,8 @@ def test_plain_dpo_and_vistadpo_see_the_same_frames(recipe: dict[str, Any], uneq
         chosen = batch["terms"]["response"]["sequences"][:, 0].tolist()
         seen["ours"] = torch.stack([group["pixel_values_videos"][place[number]] for number in chosen])
 
-    run_exp({**common, "stage": "dpo"}, [FirstBatch(plain)])
-    run_exp(common, [FirstBatch(ours)])
+    run_recipe({**common, "stage": "dpo"}, FirstBatch(plain))
+    run_recipe(common, FirstBatch(ours))
     assert seen["plain"].shape == (4, FRAMES, 3, 28, 28)
     assert torch.equal(seen["plain"], seen["ours"])
 

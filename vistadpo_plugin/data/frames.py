@@ -9,6 +9,19 @@ from vistadpo_plugin.arguments import VistaArguments
 from vistadpo_plugin.data.views import ViewBuilder
 
 
+def video_settings(processor: Any) -> dict[str, Any]:
+    """The recipe's keys for videos as the host leaves them on the processor; its defaults where there is none.
+
+    Named as the host's `_regularize_videos` and `_preprocess_image` take them.
+    """
+    return {
+        "image_max_pixels": getattr(processor, "video_max_pixels", 256 * 256),
+        "image_min_pixels": getattr(processor, "video_min_pixels", 16 * 16),
+        "video_fps": getattr(processor, "video_fps", 2.0),
+        "video_maxlen": getattr(processor, "video_maxlen", 128),
+    }
+
+
 class FrameCounts:
     """What is known of that without decoding; `plugin` is the template's multimodal plugin, `processor` the model's."""
 
@@ -18,15 +31,9 @@ class FrameCounts:
 
     def builder(self, seed: int) -> ViewBuilder:
         """The view builder of this model, with the host's own resizing of video frames."""
-        fps, maxlen = getattr(self.processor, "video_fps", 2.0), getattr(self.processor, "video_maxlen", 128)
-        shrink = functools.partial(
-            self.plugin._preprocess_image,
-            image_max_pixels=getattr(self.processor, "video_max_pixels", 256 * 256),
-            image_min_pixels=getattr(self.processor, "video_min_pixels", 16 * 16),
-            video_fps=fps,
-            video_maxlen=maxlen,
-        )
-        return ViewBuilder(self.vista, fps, maxlen, self.fixed, shrink, seed)
+        settings = video_settings(self.processor)
+        shrink = functools.partial(self.plugin._preprocess_image, **settings)
+        return ViewBuilder(self.vista, settings["video_fps"], settings["video_maxlen"], self.fixed, shrink, seed)
 
     def per_view(self) -> dict[str, int | None]:
         """Frames of the views that the terms look at; None where they depend on the video."""
@@ -49,14 +56,11 @@ class FrameCounts:
         described = {}
         for view, frames in self.per_view().items():
             tokens = None if frames is None else self.tokens(frames)
-            counted = (
-                "frames by video_fps and video_maxlen"
-                if frames is None
-                else f"{frames} frame{'s' if frames > 1 else ''}"
-            )
+            counted = "frames by video_fps and video_maxlen" if frames is None else plural(frames, "frame")
             described[view] = counted if tokens is None else f"{counted}, {tokens} video tokens"
         return described
 
 
-def _plural(count: int, noun: str) -> str:
+def plural(count: int, noun: str) -> str:
+    """1 frame, 8 frames."""
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

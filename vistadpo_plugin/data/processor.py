@@ -13,6 +13,7 @@ from llamafactory.data.processor.processor_utils import DatasetProcessor
 from llamafactory.extras.constants import IMAGE_PLACEHOLDER
 
 from vistadpo_plugin.data.converter import VISTA_COLUMN
+from vistadpo_plugin.data.frames import video_settings
 from vistadpo_plugin.data.grounding import ground
 from vistadpo_plugin.data.rows import VIDEO_PLACEHOLDER, Row, RowError, parse_row
 
@@ -51,7 +52,7 @@ class VistaDatasetProcessor(DatasetProcessor):
             row = parse_row(source["row"], source["where"])
             messages = [{"role": "user", "content": row.prompt}]
             answers = [row.chosen, row.rejected, row.rejected_irrelevant]
-            return self._columns(row, messages, answers, "", "", [], [])
+            return self._columns(row.where, row, messages, answers)
         return self._process_host_row(example)
 
     def _process_host_row(self, example: dict[str, Any]) -> dict[str, Any]:
@@ -79,19 +80,22 @@ class VistaDatasetProcessor(DatasetProcessor):
             video = frames if isinstance(frames, str) else tuple(frames)
             row = Row(where, where, video, messages[-1]["content"], *answers)
             videos = []
-        return self._columns(row, messages, [*answers, None], example["_system"], example["_tools"], images, videos)
+        answers = [*answers, None]
+        return self._columns(where, row, messages, answers, example["_system"], example["_tools"], images, videos)
 
     def _columns(
         self,
+        where: str,
         row: Row | None,
         messages: list[dict[str, str]],
         answers: list[str | None],
-        system: str | None,
-        tools: str | None,
-        images: list[Any],
-        videos: list[Any],
+        system: str | None = None,
+        tools: str | None = None,
+        images: list[Any] | None = None,
+        videos: list[Any] | None = None,
     ) -> dict[str, Any]:
-        fps = getattr(self.processor, "video_fps", 2.0)
+        """The columns of a good row; `answers` in the order of ANSWERS, None for one the row does not have."""
+        fps = video_settings(self.processor)["video_fps"]
         grounded = None if row is None else ground(row, self.data_args.media_dir, fps)
         ids = []
         for answer in answers:
@@ -103,12 +107,12 @@ class VistaDatasetProcessor(DatasetProcessor):
             ids.append(answer_ids + [self.tokenizer.eos_token_id] * self.template.efficient_eos)
         placeholder = self.tokenizer.encode(VIDEO_PLACEHOLDER, add_special_tokens=False)
         return {
-            "where": row.where if row else f"preference row {messages[-1]['content'][:60]!r}",
+            "where": where,
             "grounded": grounded.to_json() if grounded else "",
             "prompt": json.dumps({"messages": messages, "system": system or "", "tools": tools or ""}),
             "images": images or None,
             "videos": videos or None,
-            **dict(zip(("chosen_ids", "rejected_ids", "irrelevant_ids"), ids, strict=True)),
+            **{f"{name}_ids": answer_ids for name, answer_ids in zip(ANSWERS, ids, strict=True)},
             "text_tokens": len(prompt_ids) - len(placeholder) * (row is not None),
         }
 
@@ -130,9 +134,7 @@ _EMPTY: dict[str, Any] = {
     "prompt": "",
     "images": None,
     "videos": None,
-    "chosen_ids": [],
-    "rejected_ids": [],
-    "irrelevant_ids": [],
+    **{f"{name}_ids": [] for name in ANSWERS},
     "text_tokens": 0,
     "error": "",
 }

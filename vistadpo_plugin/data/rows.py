@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import difflib
 import json
-import math
 import re
 from dataclasses import dataclass
 from typing import Any
+
+from vistadpo_plugin.arguments import is_finite_number
 
 VIDEO_PLACEHOLDER = "<video>"
 _OTHER_PLACEHOLDERS = ("<image>", "<audio>")
@@ -205,14 +206,7 @@ def _answer(value: Any, name: str, where: str) -> str:
 
 
 def _number(value: Any) -> float | None:
-    """A finite float, or None for anything else (bools are no numbers here)."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    try:
-        value = float(value)
-    except OverflowError:
-        return None
-    return value if math.isfinite(value) else None
+    return float(value) if is_finite_number(value) else None
 
 
 def _numbers(value: Any, length: int) -> tuple[float, ...] | None:

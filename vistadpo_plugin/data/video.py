@@ -105,8 +105,9 @@ class FrameSource:
             return times, {index: keep(open_image(self.video[index])) for index in sorted(choose(times))}
         packets = _packets(self.video)
         times = packets.times()
-        frames, stamps = _decode(self.video, choose(times), keep)
-        if stamps == packets.stamps[: len(stamps)] and not choose(times) - frames.keys():
+        wanted = choose(times)
+        frames, stamps = _decode(self.video, wanted, keep)
+        if stamps == packets.stamps[: len(stamps)] and wanted == frames.keys():
             return times, frames
         # Some packets show nothing (VP8's hidden frames, say), so the frames' places are not the packets': find out by
         # decoding which frames exist, and plan again.

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import numpy as np
     import torch
+    from tokenizers import Tokenizer
     from transformers import (
         PreTrainedTokenizerBase,
         PreTrainedTokenizerFast,
@@ -33,22 +34,30 @@ LEARNING_RATE = 1e-3
 IGNORED = -100  # the label transformers leaves out of the loss
 
 
-def train_tokenizer(corpus: Iterable[str]) -> PreTrainedTokenizerFast:
-    """A byte-level BPE trained on `corpus` and the conversation's own words: it encodes any text without loss."""
-    from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, processors, trainers
-    from transformers import PreTrainedTokenizerFast
+def train_byte_level_bpe(corpus: Iterable[str], special: Sequence[str], vocabulary: int) -> Tokenizer:
+    """A byte-level BPE of at most `vocabulary` tokens, the special ones first: it encodes any text without loss."""
+    from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
 
-    special = [AddedToken(token, special=True) for token in ("<s>", "</s>", "<pad>", "<image>", "<video>")]
     core = Tokenizer(models.BPE())
     core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     core.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
-        vocab_size=VOCABULARY,
-        special_tokens=special,
+        vocab_size=vocabulary,
+        special_tokens=[AddedToken(token, special=True) for token in special],
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
-    core.train_from_iterator([SYSTEM, SYSTEM, USER, USER, *corpus], trainer)
+    core.train_from_iterator(corpus, trainer)
+    return core
+
+
+def train_tokenizer(corpus: Iterable[str]) -> PreTrainedTokenizerFast:
+    """Trained on `corpus` and the conversation's own words."""
+    from tokenizers import processors
+    from transformers import PreTrainedTokenizerFast
+
+    special = ("<s>", "</s>", "<pad>", "<image>", "<video>")
+    core = train_byte_level_bpe([SYSTEM, SYSTEM, USER, USER, *corpus], special, VOCABULARY)
     core.post_processor = processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", 0)])
     return PreTrainedTokenizerFast(
         tokenizer_object=core,

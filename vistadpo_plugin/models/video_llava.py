@@ -15,6 +15,7 @@ from llamafactory.data.mm_plugin import VideoLlavaPlugin as HostVideoLlavaPlugin
 from llamafactory.extras.constants import IMAGE_PLACEHOLDER, VIDEO_PLACEHOLDER
 from PIL import Image
 
+from vistadpo_plugin.data.frames import video_settings
 from vistadpo_plugin.data.lengths import needs_cutoff
 from vistadpo_plugin.data.video import FrameSource, open_image
 from vistadpo_plugin.data.views import SampledFrames, sample_indices
@@ -73,13 +74,7 @@ class VideoLlavaPlugin(HostVideoLlavaPlugin):
         """pixel_values_images (images, 3, h, w) and pixel_values_videos (videos, frames, 3, h, w), what is there."""
         inputs = super()._get_mm_inputs(images, [], audios, processor, imglens) if images or audios else {}
         if videos:
-            frames = self._regularize_videos(
-                videos,
-                image_max_pixels=getattr(processor, "video_max_pixels", 256 * 256),
-                image_min_pixels=getattr(processor, "video_min_pixels", 16 * 16),
-                video_fps=getattr(processor, "video_fps", 2.0),
-                video_maxlen=getattr(processor, "video_maxlen", 8),
-            )["videos"]
+            frames = self._regularize_videos(videos, **video_settings(processor))["videos"]
             inputs = {**inputs, **processor.video_processor(videos=[list(v) for v in frames], return_tensors="pt")}
         return inputs
 
@@ -109,9 +104,12 @@ def refuse_cut_prompts(dataset_processor: Any) -> None:
             messages = template.mm_plugin.process_messages(
                 kwargs["prompt"], kwargs["images"], kwargs["videos"], kwargs["audios"], dataset_processor.processor
             )
-            answers = [[answer] for answer in kwargs["response"]]
+            # Rows to predict on may come without an answer.
+            answers = kwargs["response"] or [{"role": "assistant", "content": ""}]
             longest = max(
-                sum(map(len, template.encode_oneturn(tokenizer, messages + answer, kwargs["system"], kwargs["tools"])))
+                sum(
+                    map(len, template.encode_oneturn(tokenizer, [*messages, answer], kwargs["system"], kwargs["tools"]))
+                )
                 for answer in answers
             )
             if longest > cutoff_len:
