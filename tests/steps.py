@@ -17,6 +17,7 @@ from vistadpo_plugin.arguments import VistaArguments
 from vistadpo_plugin.attention import share_prefixes
 from vistadpo_plugin.data.groups import Bundle, Sequence, packed_groups, same_beginning, separate_groups
 from vistadpo_plugin.fused_lora import fuse_lora
+from vistadpo_plugin.fused_mlp import fuse_mlps
 from vistadpo_plugin.objective import Objective
 from vistadpo_plugin.reference import Reference
 from vistadpo_plugin.scoring import Scorer
@@ -243,7 +244,8 @@ def fast_step(
         for model in (policy, reference):
             if model is not None:
                 share_prefixes(model)
-    fuse_lora(policy)
+    # Every MLP of the language model is fused where its layers have adapters.
+    assert fuse_mlps(policy) == (policy.config.get_text_config().num_hidden_layers if fuse_lora(policy) else 0)
     scorer = Scorer(policy)
     if change is not None:
         change(scorer)

@@ -77,6 +77,11 @@ class VistaArguments:
         metadata={"help": "Answers on the same view share their video and prompt in one packed row; false: one row an "
                           "answer, slower."},
     )  # fmt: skip
+    vista_activation_memory: float = field(
+        default=0.5,
+        metadata={"help": "GiB of activations, on every device, that are kept for the backward pass instead of being "
+                          "computed twice by gradient checkpointing: the more, the faster. 0: none."},
+    )  # fmt: skip
     vista_reference_cache: str | None = field(
         default=None,
         metadata={"help": "Folder in which the reference's log-probabilities are kept: computed once before training, "

@@ -15,6 +15,8 @@ from transformers.trainer_utils import EvalLoopOutput
 from vistadpo_plugin.bad_rows import SkippedRows
 from vistadpo_plugin.data.pairing import PairedRows, PairedSampler
 from vistadpo_plugin.fused_lora import fuse_lora
+from vistadpo_plugin.fused_mlp import fuse_mlps
+from vistadpo_plugin.kept_activations import GIB, KeptActivations
 from vistadpo_plugin.metrics import MetricSums
 from vistadpo_plugin.objective import Objective, TermResult
 from vistadpo_plugin.reference import Reference
@@ -48,8 +50,11 @@ class VistaDPOTrainer(CustomDPOTrainer):
         self.eval_sums = MetricSums(vista.terms, self.args.device)
         self.steps_since_log = 0
         unwrapped = self.accelerator.unwrap_model(self.model)
+        self.kept = None
         if not (is_deepspeed_zero3_enabled() or self.is_fsdp_enabled):
             fuse_lora(unwrapped)
+            fuse_mlps(unwrapped)
+            self.kept = KeptActivations(unwrapped, vista.vista_activation_memory * GIB)
         self.scorer = Scorer(unwrapped)
         ref_unwrapped = None if self.ref_model is None else self.accelerator.unwrap_model(self.ref_model)
         if reference_head is not None:
@@ -92,6 +97,8 @@ class VistaDPOTrainer(CustomDPOTrainer):
 
         Data-parallel wrappers average gradients over ranks, hence the factor.
         """
+        if self.kept is not None:
+            self.kept.start()
         results = self.term_results(model, inputs)
         self.train_sums.add(results)
         rows = len(inputs["rows"])

@@ -111,6 +111,7 @@ RUNS = {
     "host": "the host's own stage dpo: two answers",
     "cold": "VistaDPO: nine answers, six views",
     "warm": "VistaDPO, reference cached",
+    "kept": "VistaDPO, reference cached, all activations kept",
     "separate": "VistaDPO, one row an answer",
     "dpo": "VistaDPO, response term with one negative: exactly DPO",
     "released": "the released code's schedule, pass by pass",
@@ -153,8 +154,10 @@ def recipe(folder: Path, preset: Preset, run: str, output_dir: Path, on_gpu: boo
         # What the plugin sets for its own runs, so that the host's checkpointing is the same.
         "use_reentrant_gc": False,
     }
-    if run == "warm":
+    if run in ("warm", "kept"):
         args["vista_reference_cache"] = str(output_dir / "reference")
+    if run == "kept":
+        args["vista_activation_memory"] = 1024
     if run == "separate":
         args["vista_prefix_sharing"] = False
     if run == "dpo":
