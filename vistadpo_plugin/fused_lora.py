@@ -31,7 +31,9 @@ def fuse_lora(model: torch.nn.Module) -> int:
 
 def _forward(self: Linear, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
     plain = None if args or kwargs else plain_lora(self, x)
-    return Linear.forward(self, x, *args, **kwargs) if plain is None else _LoraLinear.apply(x.to(plain[0].dtype), *plain)
+    if plain is None:
+        return Linear.forward(self, x, *args, **kwargs)
+    return _LoraLinear.apply(x.to(plain[0].dtype), *plain)
 
 
 def plain_lora(layer: Linear, x: Tensor) -> tuple[Tensor, Tensor | None, Tensor, Tensor, float] | None:
