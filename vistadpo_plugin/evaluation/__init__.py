@@ -1,0 +1,1 @@
+"""Benchmark annotations -> questions -> replies of a model -> scores."""

@@ -1,0 +1,1 @@
+"""The benchmarks `vistadpo evaluate` knows, by the name a recipe uses."""
