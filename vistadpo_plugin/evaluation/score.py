@@ -9,8 +9,8 @@ from typing import Protocol
 
 from vistadpo_plugin.evaluation.question import Question
 
-Judge = Callable[[list[dict[str, str]]], str]
-"""Chat messages -> the judge's reply (`judge.Judge`)."""
+Judge = Callable[[list[list[dict[str, str]]]], list[str | None]]
+"""Chat messages of many requests -> the judge's reply to each, None where none came (`judge.Judge`)."""
 
 
 @dataclass(frozen=True)
