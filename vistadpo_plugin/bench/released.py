@@ -13,11 +13,10 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from llamafactory.data import MultiModalDataCollatorForSeq2Seq
-from llamafactory.extras.constants import IGNORE_INDEX
 from llamafactory.train.trainer_utils import get_batch_logps
 from torch import Tensor
 
-from vistadpo_plugin.data.collator import Media, VistaCollator
+from vistadpo_plugin.data.collator import Media, VistaCollator, host_features
 from vistadpo_plugin.data.views import SampledFrames
 from vistadpo_plugin.trainer import VistaDPOTrainer
 
@@ -54,15 +53,8 @@ class ReleasedCollator(VistaCollator):
         return frames if len(frames) > 1 else SampledFrames(list(frames) * self.views.video_maxlen)
 
     def _sequence(self, row: dict[str, Any], frames: SampledFrames, answer: list[int]) -> dict[str, Any]:
-        prompt = self._prompt_ids(row, Media([], [frames]))
-        return {
-            "input_ids": prompt + answer,
-            "attention_mask": [1] * len(prompt + answer),
-            "labels": [IGNORE_INDEX] * len(prompt) + answer,
-            "images": [],
-            "videos": [frames],
-            "audios": [],
-        }
+        media = Media([], [frames])
+        return host_features(self._prompt_ids(row, media), answer, media)
 
 
 class ReleasedTrainer(VistaDPOTrainer):

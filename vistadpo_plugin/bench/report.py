@@ -60,7 +60,7 @@ def utilisation(result: Result, preset: Preset) -> float | None:
     if result.peak_flops is None:
         return None
     layer = 4 * preset.hidden**2 + 3 * preset.hidden * preset.ffn
-    passes = 2 * 2 if result.run == "warm" else (2 * 2 + 2) / 2
+    passes = 2 * 2 if result.run in ("warm", "kept") else (2 * 2 + 2) / 2
     operations = passes * preset.layers * layer * result.tokens_per_row * preset.batch
     return operations / result.seconds / result.peak_flops
 

@@ -90,6 +90,18 @@ class _Batch:
         return {number for numbers in self.term_sequences["token"] for number in numbers}
 
 
+def host_features(prompt: list[int], answer: list[int], media: Media) -> dict[str, Any]:
+    """One sequence as the host's own collator takes it."""
+    return {
+        "input_ids": prompt + answer,
+        "attention_mask": [1] * len(prompt + answer),
+        "labels": [IGNORE_INDEX] * len(prompt) + answer,
+        "images": media.images,
+        "videos": media.videos,
+        "audios": [],
+    }
+
+
 @dataclass
 class VistaCollator(MultiModalDataCollatorForSeq2Seq):
     """Build the batch described at the top of this file. `cutoff_len` is checked, never applied.
@@ -277,15 +289,7 @@ class VistaCollator(MultiModalDataCollatorForSeq2Seq):
 
     def _host_inputs(self, ids: list[int], media: Media) -> tuple[torch.Tensor, dict[str, Any]]:
         """Position ids of a sequence, and what the family's model takes beside it."""
-        features = {
-            "input_ids": ids,
-            "attention_mask": [1] * len(ids),
-            "labels": [IGNORE_INDEX] * len(ids),
-            "images": media.images,
-            "videos": media.videos,
-            "audios": [],
-        }
-        inputs = super().__call__([features])
+        inputs = super().__call__([host_features(ids, [], media)])
         for name in _PER_TOKEN:
             if name in inputs:
                 raise ValueError(

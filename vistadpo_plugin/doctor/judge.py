@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from vistadpo_plugin.arguments import VistaArguments
+from vistadpo_plugin.data.centre_square import seen_area
 from vistadpo_plugin.data.grounding import (
     BOX_CLIPPED,
     BOX_OUTSIDE,
@@ -61,11 +62,4 @@ def judge(row: GroundedRow, vista: VistaArguments) -> Iterator[tuple[str, str]]:
 
 def is_cropped_away(box: Box, frame_size: tuple[int, int]) -> bool:
     """Whether the box shares nothing with the largest centred square of the frame; an unknown frame hides nothing."""
-    if not all(frame_size):
-        return False
-    side = min(frame_size)
-    for start, length, extent in zip(box[:2], box[2:], frame_size, strict=True):
-        margin = (extent - side) / 2
-        if start + length <= margin or start >= extent - margin:
-            return True
-    return False
+    return all(frame_size) and not seen_area(box, frame_size)

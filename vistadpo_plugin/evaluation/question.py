@@ -45,8 +45,8 @@ def read_replies(path: Path) -> dict[str, str]:
         where = f"{path}, line {number}"
         try:
             given = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise ValueError(f"{where}: not JSON ({error.msg}). Remove the line; its question is asked again.") from None
+        except json.JSONDecodeError:
+            raise ValueError(f"{where}: not JSON. Remove the line and its question is asked again.") from None
         if not isinstance(given, dict) or not all(isinstance(given.get(key), str) for key in ("id", "reply")):
             raise ValueError(f'{where}: expected {{"id": text, "reply": text}}.')
         if given["id"] in replies:

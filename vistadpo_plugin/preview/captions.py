@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from vistadpo_plugin.arguments import VistaArguments
+from vistadpo_plugin.data.centre_square import centre_square, seen_area
 from vistadpo_plugin.data.frames import plural
 from vistadpo_plugin.data.grounding import inside_events, outside_stretch
 from vistadpo_plugin.data.rows import Box, Row
@@ -99,21 +100,14 @@ def describe_size(view: ShownView) -> str:
 
 
 def seen_square(size: tuple[int, int]) -> tuple[float, float, float, float]:
-    """(left, top, width, height) of the centre square that a cropping processor keeps of a frame, as shares of it."""
-    width, height = size
-    side = min(width, height)
-    return (width - side) / 2 / width, (height - side) / 2 / height, side / width, side / height
+    """(left, top, width, height) of what a cropping processor keeps of a frame, as shares of it."""
+    (width, height), (left, top, side) = size, centre_square(size)
+    return left / width, top / height, side / width, side / height
 
 
 def unseen_share(boxes: tuple[Box, ...], size: tuple[int, int]) -> float:
     """Share of the boxes' area that lies outside the centre square of a frame of `size` (width, height)."""
-    width, height = size
-    left, top, wide, high = seen_square(size)
-    left, right, top, bottom = left * width, (left + wide) * width, top * height, (top + high) * height
-    seen = sum(
-        max(0.0, min(x + w, right) - max(x, left)) * max(0.0, min(y + h, bottom) - max(y, top)) for x, y, w, h in boxes
-    )
-    return 1 - seen / sum(w * h for _, _, w, h in boxes)
+    return 1 - sum(seen_area(box, size) for box in boxes) / sum(w * h for _, _, w, h in boxes)
 
 
 def describe_unseen(shown: ShownRow, crop: bool) -> str | None:
