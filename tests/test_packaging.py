@@ -56,6 +56,11 @@ def test_start_up_files_lie_at_the_root(names: list[str]) -> None:
     assert [name for name in names if "/" not in name] == ["vistadpo_plugin.pth", "vistadpo_plugin.start"]
 
 
+def test_recipes_come_along(names: list[str]) -> None:
+    shipped = {f"vistadpo_plugin/recipes/{path.name}" for path in (ROOT / "recipes").iterdir()}
+    assert len(shipped) > 3 and shipped <= set(names)
+
+
 def test_pth_is_one_plain_import(wheel: Path) -> None:
     # Scanners flag anything else, and `site` executes a line only if it begins with `import`.
     assert start_file(wheel, "vistadpo_plugin.pth") == "import vistadpo_plugin.autoload\n"

@@ -11,6 +11,7 @@ SUBCOMMANDS = {
     "preview": "a page to look at rows as training sees them: views, time line, box and mask",
     "build": "grounded rows from the annotations of NExT-GQA or STAR, with a data card",
     "convert": "rows to and from VistaDPO-7k's layout, and to the host's plain preference format",
+    "recipes": "list the recipes that ship, and copy one to start from",
     "bench": "measure a training step beside the host's plain DPO step",
 }
 

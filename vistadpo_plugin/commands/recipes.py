@@ -1,0 +1,79 @@
+"""`vistadpo recipes`: what ships, and a copy of one to start from."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+import yaml
+
+from vistadpo_plugin.build.dataset_info import DATASET_INFO, read_info, write_info, write_text
+
+
+def shipped() -> Path:
+    """The folder of recipes: inside the installed package, or beside it in a checkout."""
+    package = Path(__file__).resolve().parents[1]
+    return package / "recipes" if (package / "recipes").is_dir() else package.parent / "recipes"
+
+
+def head(recipe: Path) -> list[str]:
+    """The comment that a recipe begins with, line by line: what it is, command, hardware, memory and time."""
+    lines = recipe.read_text(encoding="utf-8").split("\n\n")[0].splitlines()
+    return [line.removeprefix("#").removeprefix(" ").rstrip() for line in lines]
+
+
+def _parse(argv: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="vistadpo recipes", description=__doc__)
+    actions = parser.add_subparsers(dest="action")
+    actions.add_parser("list", help="what ships (default)")
+    copy = actions.add_parser("copy", help="write a recipe, and its entry in dataset_info.json, into a folder of yours")
+    copy.add_argument("name")
+    copy.add_argument("-o", "--output", type=Path, default=Path("recipes"), help="the folder (default: recipes)")
+    copy.add_argument("--overwrite", action="store_true", help="replace a recipe of that name")
+    return parser.parse_args(argv)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """List or copy; returns 0, or 2 with a sentence on standard error."""
+    options = _parse(argv)
+    found = {path.stem: path for path in sorted(shipped().glob("*.yaml"))}
+    if options.action != "copy":
+        for name, path in found.items():
+            title, *rest = head(path)
+            print(f"{name}\n  {title}")
+            print("".join(f"  {line}\n" for line in rest if line.startswith("  ")))
+        print("A copy to change: vistadpo recipes copy NAME")
+        return 0
+    try:
+        if options.name not in found:
+            raise ValueError(f"no recipe {options.name!r}; there are: {', '.join(found)}.")
+        return _copy(found[options.name], options.output, options.overwrite)
+    except (ValueError, OSError) as error:
+        print(f"vistadpo recipes: {error}", file=sys.stderr)
+        return 2
+
+
+def _copy(recipe: Path, folder: Path, overwrite: bool) -> int:
+    """The recipe says where it lies: in its command, and as the folder of its data sets' list."""
+    target = folder / recipe.name
+    if target.exists() and not overwrite:
+        raise ValueError(f"{target} is there already; --overwrite replaces it, -o takes another folder.")
+    text = recipe.read_text(encoding="utf-8")
+    named = yaml.safe_load(text).get("dataset")
+    known = read_info(recipe.parent)
+    entries = {name: known[name] for name in (named or "").replace(" ", "").split(",") if name in known}
+    folder.mkdir(parents=True, exist_ok=True)
+    if entries:
+        write_info(folder, entries)
+    where = folder.as_posix()
+    write_text(
+        target,
+        text.replace(f"recipes/{recipe.name}", f"{where}/{recipe.name}").replace(
+            "dataset_dir: recipes\n", f"dataset_dir: {where}\n"
+        ),
+    )
+    print(f"Written: {target}")
+    for name, entry in entries.items():
+        print(f"Data set {name} in {folder / DATASET_INFO}: {folder / entry['file_name']}")
+    return 0
