@@ -10,32 +10,43 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-# (question, option, how many times they were asked before) -> the reply's text, or (status, body)
-Answer = Callable[[str, str, int], "str | tuple[int, bytes]"]
+# (the parts of what was asked, how many times that was asked before) -> the reply's text, or (status, body)
+Answer = Callable[..., "str | tuple[int, bytes]"]
+Parts = Callable[[str], tuple[str, ...]]
+
+
+def question_and_option(content: str) -> tuple[str, ...]:
+    """The parts of a request to rewrite an answer."""
+    return tuple(line.split(": ", 1)[1] for line in content.split("\n"))
+
+
+def whole(content: str) -> tuple[str, ...]:
+    """The last message as it is."""
+    return (content,)
 
 
 class Endpoint:
     """What was asked, and where to ask."""
 
-    def __init__(self, answer: Answer):
-        self.answer = answer
-        self.asked: list[tuple[str, str]] = []
+    def __init__(self, answer: Answer, parts: Parts):
+        self.answer, self.parts = answer, parts
+        self.asked: list[tuple[str, ...]] = []
         self.bodies: list[dict[str, Any]] = []
         self.keys: set[str] = set()
         self.url = ""
-        self._counts: Counter[tuple[str, str]] = Counter()
+        self._counts: Counter[tuple[str, ...]] = Counter()
         self._lock = threading.Lock()
 
     def reply(self, body: dict[str, Any], key: str) -> tuple[int, bytes]:
         """Status and body of one request."""
-        question, option = (line.split(": ", 1)[1] for line in body["messages"][-1]["content"].split("\n"))
+        asked = self.parts(body["messages"][-1]["content"])
         with self._lock:
-            before = self._counts[question, option]
-            self._counts[question, option] += 1
-            self.asked.append((question, option))
+            before = self._counts[asked]
+            self._counts[asked] += 1
+            self.asked.append(asked)
             self.bodies.append(body)
             self.keys.add(key)
-        found = self.answer(question, option, before)
+        found = self.answer(*asked, before)
         if not isinstance(found, str):
             return found
         message = {"role": "assistant", "content": found}
@@ -45,9 +56,9 @@ class Endpoint:
 
 
 @contextmanager
-def serve(answer: Answer) -> Iterator[Endpoint]:
+def serve(answer: Answer, parts: Parts = question_and_option) -> Iterator[Endpoint]:
     """The endpoint, listening on 127.0.0.1 while the context lasts."""
-    endpoint = Endpoint(answer)
+    endpoint = Endpoint(answer, parts)
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_POST(self) -> None:

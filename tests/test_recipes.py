@@ -1,4 +1,4 @@
-"""Every recipe that ships is parsed by the host's own parser and says what it needs."""
+"""Every recipe that ships is parsed, to train by the host's own parser, to evaluate by ours, and says what it needs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ import pytest
 import yaml
 
 FOLDER = Path(__file__).resolve().parents[1] / "recipes"
-RECIPES = sorted(FOLDER.glob("*.yaml"))
+EVALUATIONS = sorted(FOLDER.glob("evaluate_*.yaml"))
+RECIPES = sorted(set(FOLDER.glob("*.yaml")) - set(EVALUATIONS))
 
 
 def parse(path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Any, ...]:
@@ -47,7 +48,23 @@ def test_recipe_parses(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert str(training.output_dir) == f"saves/{path.stem}"
 
 
-@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", EVALUATIONS, ids=lambda path: path.stem)
+def test_evaluation_recipe_parses(path: Path) -> None:
+    from vistadpo_plugin.evaluation.recipe import read_recipe
+
+    recipe = read_recipe(path)
+    assert str(recipe.output_dir) == f"saves/{path.stem}"
+    for keys in recipe.models.values():
+        assert keys["video_maxlen"] == 8
+        adapter = keys.get("adapter_name_or_path")
+        if adapter is not None:  # what another recipe saves, trained on the same model and frames
+            trained = yaml.safe_load((FOLDER / Path(adapter).with_suffix(".yaml").name).read_text())
+            assert adapter == trained["output_dir"]
+            for key in ("model_name_or_path", "template", "video_maxlen"):
+                assert keys[key] == trained[key]
+
+
+@pytest.mark.parametrize("path", [*RECIPES, *EVALUATIONS], ids=lambda path: path.stem)
 def test_head_says_command_hardware_memory_and_time(path: Path) -> None:
     head = path.read_text().split("\n\n")[0]
     for field in ("command", "hardware", "memory", "time"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import sys
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -39,33 +40,8 @@ def run_vistadpo(
     trainer_class: type[VistaDPOTrainer] = VistaDPOTrainer,
 ) -> None:
     """Train and evaluate as a recipe with `stage: vistadpo` says; the classes are what a benchmark exchanges."""
-    _settle_arguments(model_args, data_args, training_args)
-    tokenizer_module = load_tokenizer(model_args)
-    tokenizer, processor = tokenizer_module["tokenizer"], tokenizer_module["processor"]
-    template = get_template_and_fix_tokenizer(tokenizer, data_args)
-    dataset_module = get_dataset(template, model_args, data_args, training_args, stage="rm", **tokenizer_module)
-    frames = FrameCounts(template.mm_plugin, processor, finetuning_args)
-    skipped = SkippedRows(training_args.output_dir)
-    if training_args.should_save:
-        skipped.start()
-    datasets = {
-        name: _paired(name, dataset, frames, data_args, training_args, finetuning_args, skipped)
-        for name, dataset in dataset_module.items()
-    }
-    model = load_model(tokenizer, model_args, finetuning_args, training_args.do_train)
-
-    collator = collator_class(
-        template=template,
-        model=model,
-        pad_to_multiple_of=8,
-        label_pad_token_id=IGNORE_INDEX,
-        vista=finetuning_args,
-        views=frames.builder(training_args.seed),
-        cutoff_len=data_args.cutoff_len,
-        sharing=_share_prefixes(model, finetuning_args),
-        row_tokens=_row_tokens(training_args),
-        **tokenizer_module,
-    )
+    parts = prepare(model_args, data_args, training_args, finetuning_args, training_args.do_train, collator_class)
+    model, collator, datasets = parts.model, parts.collator, parts.datasets
     ref_model, cache, reference_head = _load_reference(
         model, datasets, collator, model_args, data_args, training_args, finetuning_args
     )
@@ -78,12 +54,12 @@ def run_vistadpo(
         args=training_args,
         finetuning_args=finetuning_args,
         data_collator=collator,
-        skipped=skipped,
+        skipped=parts.skipped,
         cache=cache,
         reference_head=reference_head,
         callbacks=callbacks,
         **datasets,
-        **tokenizer_module,
+        **parts.tokenizer_module,
     )
     if training_args.do_train:
         train_result = trainer.train(resume_from_checkpoint=training_args.resume_from_checkpoint)
@@ -98,6 +74,56 @@ def run_vistadpo(
         trainer.log_metrics("eval", metrics)
         trainer.save_metrics("eval", metrics)
     create_modelcard_and_push(trainer, model_args, data_args, training_args, finetuning_args)
+
+
+@dataclass
+class Parts:
+    """What a run consists of before its trainer: `datasets` by the host's names, `skipped` for what breaks later on."""
+
+    model: Any
+    collator: VistaCollator
+    datasets: dict[str, PairedRows | dict[str, PairedRows]]
+    frames: FrameCounts
+    skipped: SkippedRows
+    tokenizer_module: dict[str, Any]
+
+
+def prepare(
+    model_args: Any,
+    data_args: Any,
+    training_args: Any,
+    finetuning_args: Any,
+    trainable: bool,
+    collator_class: type[VistaCollator] = VistaCollator,
+) -> Parts:
+    """Read and check the rows, then load the model; `trainable` is the host's: adapters stay apart from their base."""
+    _settle_arguments(model_args, data_args, training_args)
+    tokenizer_module = load_tokenizer(model_args)
+    tokenizer, processor = tokenizer_module["tokenizer"], tokenizer_module["processor"]
+    template = get_template_and_fix_tokenizer(tokenizer, data_args)
+    dataset_module = get_dataset(template, model_args, data_args, training_args, stage="rm", **tokenizer_module)
+    frames = FrameCounts(template.mm_plugin, processor, finetuning_args)
+    skipped = SkippedRows(training_args.output_dir)
+    if training_args.should_save:
+        skipped.start()
+    datasets = {
+        name: _paired(name, dataset, frames, data_args, training_args, finetuning_args, skipped)
+        for name, dataset in dataset_module.items()
+    }
+    model = load_model(tokenizer, model_args, finetuning_args, trainable)
+    collator = collator_class(
+        template=template,
+        model=model,
+        pad_to_multiple_of=8,
+        label_pad_token_id=IGNORE_INDEX,
+        vista=finetuning_args,
+        views=frames.builder(training_args.seed),
+        cutoff_len=data_args.cutoff_len,
+        sharing=_share_prefixes(model, finetuning_args),
+        row_tokens=_row_tokens(training_args),
+        **tokenizer_module,
+    )
+    return Parts(model, collator, datasets, frames, skipped, tokenizer_module)
 
 
 def _settle_arguments(model_args: Any, data_args: Any, training_args: Any) -> None:

@@ -11,16 +11,8 @@ from typing import Any
 import pytest
 from local_endpoint import Endpoint, serve
 
-from vistadpo_plugin.build.rewrite import (
-    MAX_FAILURES_IN_A_ROW,
-    RETRIES,
-    Pace,
-    ReplyCache,
-    Request,
-    RewriteError,
-    Rewriter,
-    open_client,
-)
+from vistadpo_plugin.build.rewrite import Request, RewriteError, Rewriter, open_client
+from vistadpo_plugin.chat import MAX_FAILURES_IN_A_ROW, RETRIES, Pace, ReplyCache
 
 pytest.importorskip("openai")
 
@@ -138,7 +130,7 @@ def test_what_came_before_an_interruption_is_not_asked_again(tmp_path: Path) -> 
 
 def test_a_file_that_is_no_cache_is_not_written_to(tmp_path: Path) -> None:
     (tmp_path / "cache.jsonl").write_text('{"id": 1}\n')
-    with pytest.raises(RewriteError, match="cache.jsonl:1 is no line of a rewrite cache"):
+    with pytest.raises(RewriteError, match="cache.jsonl:1 is no line of a cache of replies"):
         ReplyCache(tmp_path / "cache.jsonl", "m")
 
 

@@ -12,6 +12,7 @@ SUBCOMMANDS = {
     "build": "grounded rows from the annotations of NExT-GQA or STAR, with a data card",
     "convert": "rows to and from VistaDPO-7k's layout, and to the host's plain preference format",
     "recipes": "list the recipes that ship, and copy one to start from",
+    "evaluate": "benchmark tables of your models, base against tuned; or a probe of how much they look",
     "bench": "measure a training step beside the host's plain DPO step",
 }
 

@@ -1,0 +1,200 @@
+"""Questions to a language model behind an OpenAI-compatible endpoint: paced, a bounded number of tries, kept on disk.
+
+The cache holds raw replies by what was asked; what a reply is worth is decided afterwards, so a run that was
+interrupted, or repeated with another rule, asks nothing twice.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import hashlib
+import json
+import os
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+RETRIES = 4
+MAX_FAILURES_IN_A_ROW = 5
+TIMEOUT_SECONDS = 60.0
+TEMPERATURE = SEED = 0
+
+Messages = list[dict[str, str]]
+"""One conversation as the protocol has it: [{"role": ..., "content": ...}, ...]."""
+
+
+class ChatError(ValueError):
+    """The endpoint cannot be used; the message says why and what to do."""
+
+
+class NoReply(Exception):
+    """One request that got no usable reply after all retries."""
+
+
+@dataclass(frozen=True)
+class Caller:
+    """Who asks, in the words of messages: what needs the endpoint, names model and address, brings the client."""
+
+    needs: str
+    model: str
+    base_url: str
+    install: str
+    doing: str
+    unit: str
+
+
+class ReplyCache:
+    """Replies on disk, one JSON object a line, by model and content of the request.
+
+    A last line torn by an interruption is dropped. Raises ChatError for a file that is something else.
+    """
+
+    def __init__(self, path: Path, model: str):
+        self.path, self.model = path, model
+        self._replies: dict[str, str] = {}
+        if not path.exists():
+            return
+        # Bytes: an interruption may tear a character, too.
+        *lines, torn = path.read_bytes().split(b"\n")
+        for number, line in enumerate(lines, start=1):
+            try:
+                entry = json.loads(line)
+                self._replies[entry["key"]] = entry["reply"]
+            except (ValueError, TypeError, KeyError):
+                raise ChatError(f"{path}:{number} is no line of a cache of replies; move the file away.") from None
+        if torn:
+            path.write_bytes(b"".join(line + b"\n" for line in lines))
+
+    def __len__(self) -> int:
+        return len(self._replies)
+
+    def get(self, messages: Messages) -> str | None:
+        return self._replies.get(self._key(messages))
+
+    def add(self, messages: Messages, reply: str) -> None:
+        """Keep a reply, on disk before this returns."""
+        entry = {"key": self._key(messages), "model": self.model, "asked": messages[-1]["content"], "reply": reply}
+        self._replies[entry["key"]] = reply
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with self.path.open("ab") as file:
+            file.write(_encoded(entry) + b"\n")
+
+    def _key(self, messages: Messages) -> str:
+        return hashlib.sha256(_encoded([self.model, messages])).hexdigest()[:32]
+
+
+class Pace:
+    """At most so many starts a minute, over all threads."""
+
+    def __init__(self, per_minute: float):
+        self._gap = 60.0 / per_minute
+        self._lock = threading.Lock()
+        self._next = 0.0
+
+    def wait(self) -> None:
+        with self._lock:
+            start = max(time.monotonic(), self._next)
+            self._next = start + self._gap
+        time.sleep(max(0.0, start - time.monotonic()))
+
+
+def open_client(base_url: str | None, caller: Caller) -> Any:
+    """A client with the key of OPENAI_API_KEY; an endpoint of one's own may do without a key.
+
+    Raises ChatError when the library or the key is missing.
+    """
+    try:
+        import openai
+    except ImportError:
+        install = f"pip install '{caller.install}' (or pip install openai)"
+        raise ChatError(f"{caller.needs} needs the openai client: {install}.") from None
+    key = os.environ.get("OPENAI_API_KEY") or ("none" if base_url else None)
+    if key is None:
+        without = f"{caller.base_url} of an endpoint that wants none"
+        raise ChatError(f"{caller.needs} needs a key in OPENAI_API_KEY, or {without}.")
+    # The client waits longer after every failure, and as long as the server says where it says so.
+    return openai.OpenAI(api_key=key, base_url=base_url, max_retries=RETRIES, timeout=TIMEOUT_SECONDS)
+
+
+@dataclass
+class Chat:
+    """Asks for what the cache does not hold, `parallel` requests at a time, not faster than `pace`."""
+
+    client: Any
+    model: str
+    cache: ReplyCache
+    pace: Pace
+    parallel: int
+    caller: Caller
+
+    def ask(self, requests: list[Messages]) -> list[str | None]:
+        """The reply to each request, None where the endpoint gave none. Equal requests are asked once.
+
+        Raises ChatError when it refuses us (key, model, address) or fails several times in a row. Replies that came
+        before that are in the cache, as after Ctrl-C.
+        """
+        by_content = {_encoded(request): request for request in requests}
+        replies = {content: self.cache.get(request) for content, request in by_content.items()}
+        wanted = [content for content, reply in replies.items() if reply is None]
+        failures = 0
+        pool = concurrent.futures.ThreadPoolExecutor(self.parallel)
+        pending = {pool.submit(self._ask, by_content[content]): content for content in wanted}
+        try:
+            done = concurrent.futures.as_completed(pending)
+            for future in tqdm(done, self.caller.doing, len(wanted), unit=self.caller.unit, disable=None):
+                content = pending[future]
+                try:
+                    replies[content] = future.result()
+                except NoReply as error:
+                    failures += 1
+                    if failures == MAX_FAILURES_IN_A_ROW:
+                        raise ChatError(
+                            f"the endpoint failed {failures} times in a row ({error}); run the command again to go on: "
+                            f"the {len(self.cache)} answers that came are kept in {self.cache.path}."
+                        ) from None
+                else:
+                    failures = 0
+                    self.cache.add(by_content[content], replies[content])
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+            # Stopped early: replies that were under way have come by now, and are paid for.
+            for future, content in pending.items():
+                if replies[content] is None and not future.cancelled() and future.exception() is None:
+                    self.cache.add(by_content[content], future.result())
+        return [replies[_encoded(request)] for request in requests]
+
+    def _ask(self, messages: Messages) -> str:
+        """One reply. Raises NoReply for a passing failure, ChatError for a lasting one."""
+        import openai
+
+        self.pace.wait()
+        try:
+            reply = self.client.chat.completions.create(
+                model=self.model, messages=messages, temperature=TEMPERATURE, seed=SEED
+            )
+        except (openai.AuthenticationError, openai.PermissionDeniedError) as error:
+            raise ChatError(f"the endpoint refuses the key in OPENAI_API_KEY: {_short(error)}") from None
+        except (openai.NotFoundError, openai.BadRequestError, openai.UnprocessableEntityError) as error:
+            check = f"check {self.caller.model} and {self.caller.base_url}"
+            raise ChatError(f"the endpoint refuses the request; {check}: {_short(error)}") from None
+        except (openai.APIError, ValueError) as error:  # ValueError: a body that is no JSON
+            raise NoReply(_short(error)) from None
+        choices = getattr(reply, "choices", None)
+        text = choices[0].message.content if choices and choices[0].message else None
+        if isinstance(text, str):
+            return text
+        raise NoReply(f"a reply without a text: {_short(reply)}")
+
+
+def _encoded(value: Any) -> bytes:
+    """JSON; half a surrogate pair, which models do write, is kept as it is."""
+    return json.dumps(value, ensure_ascii=False).encode("utf-8", "surrogatepass")
+
+
+def _short(value: object) -> str:
+    text = " ".join(str(value).split())
+    return text if len(text) <= 200 else text[:197] + "..."

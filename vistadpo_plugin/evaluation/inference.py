@@ -1,0 +1,142 @@
+"""A model that answers questions about videos: the host's chat engine, with its template, processor and frames."""
+
+from __future__ import annotations
+
+import dataclasses
+import gc
+from pathlib import Path
+from typing import Any
+
+import torch
+from llamafactory.chat.hf_engine import HuggingfaceEngine
+from llamafactory.extras.misc import torch_gc
+from llamafactory.hparams import get_infer_args
+
+import vistadpo_plugin.host  # noqa: F401  (frames as in training, also where the start-up hook is off)
+from vistadpo_plugin.arguments import VistaArguments
+from vistadpo_plugin.data.frames import FrameCounts
+from vistadpo_plugin.data.grounding import GroundedRow
+from vistadpo_plugin.data.views import CLIP, FULL, SampledFrames
+from vistadpo_plugin.evaluation.settings import user_message
+
+_STACKED = ("pixel_values_videos", "video_grid_thw", "second_per_grid_ts")
+"""Inputs that lie one after the other along the first axis, in the host's training too; the last is a list."""
+
+
+class Responder:
+    """One model, loaded by the host with these keys, that decodes greedily.
+
+    `one_at_a_time` tells, after a batch, why its questions had to be asked one by one, if they had to. Raises
+    ValueError, with the host's reason, where the model cannot be loaded.
+    """
+
+    def __init__(self, keys: dict[str, Any], max_new_tokens: int):
+        greedy = {"do_sample": False, "num_beams": 1, "max_new_tokens": max_new_tokens}
+        try:
+            arguments = get_infer_args({**keys, **greedy, "stage": "sft", "infer_backend": "huggingface"})
+            self.engine = HuggingfaceEngine(*arguments)
+        except (ValueError, OSError, ImportError, RuntimeError) as error:
+            absent = [
+                f"`{key}: {keys[key]}` is no folder here, so it was looked for on the hub. "
+                for key in ("model_name_or_path", "adapter_name_or_path")
+                if key in keys and not Path(keys[key].split(",")[0]).is_dir()
+            ]
+            raise ValueError(f"the model cannot be loaded. {''.join(absent)}{error}") from error
+        self.one_at_a_time: str | None = None
+        counts = FrameCounts(self.engine.template.mm_plugin, self.engine.processor, VistaArguments())
+        self._builder = counts.builder(seed=0)
+        self._last: tuple[tuple[Any, ...], SampledFrames] | None = None
+
+    def frames(self, row: GroundedRow, images_fps: float | None) -> SampledFrames:
+        """The frames that training takes of the row's video, or of its event where it has one. Raises RowError.
+
+        `images_fps`: the rate of a folder of frames, by default `video_fps`.
+        """
+        key = (row.video, row.events, images_fps)
+        if self._last is None or self._last[0] != key:  # many benchmarks ask several things of a video in a row
+            view = CLIP if row.events else FULL
+            fps = images_fps or self._builder.video_fps
+            builder = self._builder if isinstance(row.video, str) else dataclasses.replace(self._builder, video_fps=fps)
+            self._last = key, builder.build(row, None, {view})[view]
+        return self._last[1]
+
+    def prepare(self, prompt: str, row: GroundedRow, images_fps: float | None = None) -> dict[str, Any]:
+        """What `generate` gets for one question: ids (1, n), mask and frames. Raises RowError, see `frames`."""
+        engine = self.engine
+        prepared, _ = HuggingfaceEngine._process_args(
+            engine.model,
+            engine.tokenizer,
+            engine.processor,
+            engine.template,
+            engine.generating_args,
+            [{"role": "user", "content": user_message(prompt)}],
+            videos=[self.frames(row, images_fps)],
+            input_kwargs={},
+        )
+        return prepared
+
+    @torch.inference_mode()
+    def reply(self, prepared: list[dict[str, Any]]) -> list[str]:
+        """The reply to each prepared question, the same in a batch as alone but for what half precision rounds.
+
+        Raises ValueError when memory does not suffice.
+        """
+        reason = _why_not_stacked(prepared)
+        self.one_at_a_time = self.one_at_a_time or reason
+        alone = reason is not None or len(prepared) == 1
+        batches = prepared if alone else [_stack(prepared, self.engine.tokenizer.pad_token_id)]
+        return [text for batch in batches for text in self._generate(batch)]
+
+    def _generate(self, batch: dict[str, Any]) -> list[str]:
+        try:
+            made = self.engine.model.generate(**batch)
+        except torch.cuda.OutOfMemoryError as error:
+            raise ValueError(f"out of memory: take a smaller `batch_size`. {error}") from None
+        return self.engine.tokenizer.batch_decode(
+            made[:, batch["inputs"].shape[1] :], skip_special_tokens=True, clean_up_tokenization_spaces=True
+        )
+
+    def close(self) -> None:
+        """Give the memory back for the next model."""
+        del self.engine
+        gc.collect()
+        torch_gc()
+
+
+def _inputs(prepared: dict[str, Any]) -> dict[str, Any]:
+    """What the video became, without the text."""
+    text = ("inputs", "attention_mask", "generation_config")
+    return {key: value for key, value in prepared.items() if key not in text}
+
+
+def _why_not_stacked(prepared: list[dict[str, Any]]) -> str | None:
+    """Why these questions cannot share a batch, None when they can."""
+    if len(prepared) == 1:
+        return None
+    others = sorted({key for one in prepared for key in _inputs(one)} - set(_STACKED))
+    if others:
+        return f"the model takes {', '.join(others)}, of which we do not know how they go into a batch"
+    for key in _inputs(prepared[0]):
+        if len({getattr(one[key], "shape", ())[1:] for one in prepared}) > 1:
+            return f"{key} of the videos differ in shape"
+    return None
+
+
+def _stack(prepared: list[dict[str, Any]], pad_token_id: int) -> dict[str, Any]:
+    """One batch, padded on the left, so that every prompt ends where the generation begins."""
+    width = max(one["inputs"].shape[1] for one in prepared)
+
+    def padded(key: str, fill: int) -> torch.Tensor:
+        rows = [torch.nn.functional.pad(one[key], (width - one[key].shape[1], 0), value=fill) for one in prepared]
+        return torch.cat(rows)
+
+    def joined(key: str) -> torch.Tensor | list[float]:
+        parts = [one[key] for one in prepared]
+        return torch.cat(parts) if isinstance(parts[0], torch.Tensor) else [value for part in parts for value in part]
+
+    return {
+        **{key: joined(key) for key in _inputs(prepared[0])},
+        "inputs": padded("inputs", pad_token_id),
+        "attention_mask": padded("attention_mask", 0),
+        "generation_config": prepared[0]["generation_config"],
+    }

@@ -1,0 +1,158 @@
+"""The evaluation recipe: which models answer the questions of which benchmarks, read without the host."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from vistadpo_plugin.evaluation.benchmarks import BENCHMARKS
+
+HOST_KEYS = (
+    "model_name_or_path",
+    "adapter_name_or_path",
+    "adapter_folder",
+    "finetuning_type",
+    "model_revision",
+    "trust_remote_code",
+    "use_fast_tokenizer",
+    "resize_vocab",
+    "infer_dtype",
+    "flash_attn",
+    "use_kv_cache",
+    "low_cpu_mem_usage",
+    "rope_scaling",
+    "quantization_bit",
+    "quantization_method",
+    "quantization_type",
+    "double_quantization",
+    "quantization_device_map",
+    "template",
+    "default_system",
+    "enable_thinking",
+    "video_maxlen",
+    "video_fps",
+    "video_max_pixels",
+    "video_min_pixels",
+    "image_max_pixels",
+    "image_min_pixels",
+)
+"""The host's inference keys that a model may have; the same names mean the same in `llamafactory-cli chat`."""
+
+REQUIRED = ("model_name_or_path", "template", "video_maxlen")
+FRAME_KEYS = ("video_maxlen", "video_fps", "video_max_pixels", "video_min_pixels")
+_OWN_KEYS = ("models", "benchmarks", "output_dir", "batch_size", "max_new_tokens", "judge")
+
+
+class RecipeError(ValueError):
+    """A recipe that cannot be run as it is written; the message names the key."""
+
+
+@dataclass(frozen=True)
+class Folders:
+    """Where a benchmark's annotation files and videos lie."""
+
+    annotations: Path
+    videos: Path
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """`models`: the host's keys of each model by its name, the first being what the others are held against; `judge`:
+    `model` and `base_url` of the endpoint, None where nothing is judged."""
+
+    models: dict[str, dict[str, Any]]
+    benchmarks: dict[str, Folders]
+    output_dir: Path
+    batch_size: int
+    max_new_tokens: int
+    judge: dict[str, str] | None
+
+
+def read_recipe(path: Path) -> Recipe:
+    """An evaluation recipe. Raises RecipeError for a file that is none, with the key that is wrong."""
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise RecipeError(f"cannot read the recipe: {error}") from None
+    recipe = _mapping(content, "the recipe")
+    _check_names(recipe, (*_OWN_KEYS, *HOST_KEYS), "key")
+    shared = {key: value for key, value in recipe.items() if key in HOST_KEYS}
+    models = {}
+    for name, keys in _mapping(recipe.get("models"), "`models`").items():
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
+            raise RecipeError(f"`models`: {name!r} becomes a folder; use letters, digits, dot, dash and underscore.")
+        models[name] = _model(f"`models: {name}`", {**shared, **_mapping(keys or {}, f"`models: {name}`")})
+    benchmarks = _mapping(recipe.get("benchmarks"), "`benchmarks`")
+    _check_names(benchmarks, BENCHMARKS, "benchmark")
+    if not models or not benchmarks:
+        raise RecipeError(f"`{'benchmarks' if models else 'models'}` is empty: there is nothing to evaluate.")
+    if not isinstance(recipe.get("output_dir"), str):
+        raise RecipeError("`output_dir` is missing: name the folder for questions, replies and the report.")
+    return Recipe(
+        models=models,
+        benchmarks={name: _folders(name, folders) for name, folders in benchmarks.items()},
+        output_dir=Path(recipe["output_dir"]),
+        batch_size=_count(recipe, "batch_size", 1),
+        max_new_tokens=_count(recipe, "max_new_tokens", 128),
+        judge=_judge(recipe.get("judge")),
+    )
+
+
+def _mapping(value: Any, what: str) -> dict[str, Any]:
+    if not isinstance(value, dict) or not all(isinstance(key, str) for key in value):
+        raise RecipeError(f"{what}: names and values are expected, not {value!r:.60}.")
+    return value
+
+
+def _check_names(given: Iterable[str], known: Iterable[str], kind: str) -> None:
+    for name in given:
+        if name not in known:
+            nearest = difflib.get_close_matches(name, known, n=1, cutoff=0)[0]
+            raise RecipeError(f"unknown {kind} `{name}`. Did you mean `{nearest}`?")
+
+
+def _model(where: str, keys: Mapping[str, Any]) -> dict[str, Any]:
+    """A model's keys, without those that are set to nothing."""
+    _check_names(keys, HOST_KEYS, f"key in {where}:")
+    keys = {key: keys[key] for key in HOST_KEYS if keys.get(key) is not None}
+    missing = [key for key in REQUIRED if key not in keys]
+    if missing:
+        raise RecipeError(f"{where} has no `{missing[0]}`; give it as in the training recipe.")
+    for key in ("model_name_or_path", "adapter_name_or_path", "template"):
+        if key in keys and not isinstance(keys[key], str):
+            raise RecipeError(f"{where}: `{key}` is {keys[key]!r}; a text is expected.")
+    _count(keys, "video_maxlen", 1)
+    return keys
+
+
+def _folders(name: str, given: Any) -> Folders:
+    where = f"`benchmarks: {name}`"
+    folders = _mapping(given, where)
+    _check_names(folders, ("annotations", "videos"), f"key in {where}:")
+    for key in ("annotations", "videos"):
+        if not isinstance(folders.get(key), str):
+            raise RecipeError(f"{where}: `{key}` is missing; name a folder.")
+    return Folders(Path(folders["annotations"]), Path(folders["videos"]))
+
+
+def _judge(given: Any) -> dict[str, str] | None:
+    if given is None:
+        return None
+    judge = _mapping(given, "`judge`")
+    _check_names(judge, ("model", "base_url"), "key in `judge`:")
+    if not isinstance(judge.get("model"), str) or not isinstance(judge.get("base_url", ""), str):
+        raise RecipeError("`judge` needs a `model`, and may have a `base_url`; both are texts.")
+    return judge
+
+
+def _count(keys: Mapping[str, Any], key: str, default: int) -> int:
+    value = keys.get(key, default)
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise RecipeError(f"`{key}` is {value!r}; allowed: a whole number, 1 or larger.")
+    return value

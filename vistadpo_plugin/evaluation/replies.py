@@ -1,0 +1,55 @@
+"""The file of replies while it grows: what is whole stays, a line that was torn by an interruption goes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from vistadpo_plugin.build.dataset_info import write_text
+from vistadpo_plugin.evaluation.question import Question, read_replies
+
+REPLIES = "replies.jsonl"
+
+
+def mend(path: Path) -> bool:
+    """Drop the last line where it is torn; whether it was."""
+    if not path.exists():
+        return False
+    content = path.read_bytes()
+    whole, newline, last = content.rpartition(b"\n")
+    if not last:
+        return False
+    try:
+        torn = not isinstance(json.loads(last), dict)
+    except ValueError:
+        torn = True
+    kept = whole + newline if torn else content + b"\n"
+    write_text(path, kept.decode("utf-8"))
+    return torn
+
+
+def known_replies(path: Path, questions: Sequence[Question]) -> dict[str, str]:
+    """The replies in the file, none where it is missing.
+
+    Raises ValueError for a reply to what was not asked, see also `read_replies`.
+    """
+    replies = read_replies(path) if path.exists() else {}
+    strays = replies.keys() - {question.id for question in questions}
+    if strays:
+        raise ValueError(f"{path}: {first_few(sorted(strays), 'reply', 'replies')} to no question of the benchmark.")
+    return replies
+
+
+def append_replies(path: Path, replies: Iterable[tuple[str, str]]) -> None:
+    """Add (id, reply) lines; they are in the file when this returns."""
+    # ASCII only: some of Unicode's line ends would split a line for its reader.
+    lines = "".join(json.dumps({"id": id_, "reply": reply}) + "\n" for id_, reply in replies)
+    with path.open("a", encoding="utf-8") as file:
+        file.write(lines)
+
+
+def first_few(names: Sequence[str], one: str, several: str) -> str:
+    """`12 questions (a, b, c, ...)`."""
+    shown = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
+    return f"{len(names)} {one if len(names) == 1 else several} ({shown})"

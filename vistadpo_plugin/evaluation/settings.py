@@ -1,0 +1,125 @@
+"""What decides a model's replies to a benchmark: kept beside them, so that replies of two kinds are never mixed."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from vistadpo_plugin.build.dataset_info import write_text
+from vistadpo_plugin.data.rows import VIDEO_PLACEHOLDER
+from vistadpo_plugin.evaluation.question import Question
+from vistadpo_plugin.evaluation.recipe import Recipe
+from vistadpo_plugin.evaluation.videos import images_rate, part_of
+
+SETTINGS = "settings.json"
+_PACKAGES = ("vistadpo-plugin", "llamafactory", "transformers", "torch")
+_DECIDING_FILES = (
+    "*.safetensors",
+    "pytorch_model*.bin",
+    "adapter_model*.bin",
+    "config.json",
+    "adapter_config.json",
+    "generation_config.json",
+    "*processor_config.json",
+    "tokenizer*",
+)
+_BLOCK, _BLOCKS = 2**16, 64
+
+
+def user_message(prompt: str) -> str:
+    """What the model is told: the video, and the prompt on the next line, as in a training row."""
+    return f"{VIDEO_PLACEHOLDER}\n{prompt}"
+
+
+def make_settings(recipe: Recipe, model: str, prompt: str, questions: Sequence[Question]) -> dict[str, Any]:
+    """Everything that decides the replies of `model` to `questions`, but the videos' content."""
+    keys = recipe.models[model]
+    return {
+        **keys,
+        "model files": fingerprint(keys["model_name_or_path"]),
+        "adapter files": fingerprint(keys.get("adapter_name_or_path")),
+        "prompt": user_message(prompt),
+        "decoding": f"greedy, at most {recipe.max_new_tokens} new tokens",
+        "questions": _hash_questions(questions),
+        "versions": {package: importlib.metadata.version(package) for package in _PACKAGES},
+    }
+
+
+def _hash_questions(questions: Iterable[Question]) -> str:
+    """SHA-256 of what is asked; answers and subsets may be corrected without asking again."""
+    asked = [
+        [question.id, question.video, question.prompt, part_of(question), images_rate(question)]
+        for question in questions
+    ]
+    return hashlib.sha256(json.dumps(asked).encode()).hexdigest()
+
+
+def fingerprint(paths: str | None) -> str | None:
+    """A hash of the weights and configurations in a model or adapter folder (several: separated by commas).
+
+    Of files above 4 MB it takes 64 blocks of 64 kB spread over the file, which no training leaves as they were. None
+    for what is no folder here: a name on the hub.
+    """
+    folders = [Path(path.strip()) for path in (paths or "").split(",")]
+    if not paths or not all(folder.is_dir() for folder in folders):
+        return None
+    digest = hashlib.sha256()
+    for folder in folders:
+        for path in sorted({path for pattern in _DECIDING_FILES for path in folder.glob(pattern) if path.is_file()}):
+            size = path.stat().st_size
+            digest.update(f"{path.name} {size}\n".encode())
+            with path.open("rb") as file:
+                if size <= _BLOCK * _BLOCKS:
+                    digest.update(file.read())
+                    continue
+                for index in range(_BLOCKS):
+                    file.seek((size - _BLOCK) * index // (_BLOCKS - 1))
+                    digest.update(file.read(_BLOCK))
+    return digest.hexdigest()
+
+
+def write_settings(folder: Path, settings: dict[str, Any]) -> None:
+    """Into `folder`, which is made where it is missing; a reader finds all of it or nothing."""
+    folder.mkdir(parents=True, exist_ok=True)
+    write_text(folder / SETTINGS, json.dumps(settings, indent=2, ensure_ascii=False) + "\n")
+
+
+def read_settings(folder: Path) -> dict[str, Any] | None:
+    """The settings of the replies in `folder`, None where nobody wrote any. Raises ValueError for a damaged file."""
+    path = folder / SETTINGS
+    if not path.exists():
+        return None
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8")))
+    except (ValueError, TypeError):
+        raise ValueError(f"{path} is damaged: delete the folder {folder}, its questions are asked again.") from None
+
+
+def check_same(known: dict[str, Any], now: dict[str, Any], folder: Path, versions: bool) -> None:
+    """Raise ValueError, naming what differs, where the replies in `folder` were made with other settings.
+
+    A folder of weights that lies on another machine cannot be compared and passes. `versions`: whether other releases
+    of the packages count; they do where replies are added to those that are there.
+    """
+    differences = []
+    for key in sorted(known.keys() | now.keys()):
+        there, here = known.get(key), now.get(key)
+        unknown = key.endswith(" files") and None in (there, here)
+        if there != here and not unknown and (versions or key != "versions"):
+            differences.append(f"{key}: {_shown(there)} there, {_shown(here)} here")
+    if differences:
+        raise ValueError(
+            f"the replies in {folder} were made with other settings ({'; '.join(differences)}). Delete that folder to "
+            "ask again, name another `output_dir`, or put the recipe back."
+        )
+
+
+def _shown(value: Any) -> str:
+    if value is None:
+        return "nothing"
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return text[:12] if len(text) == 64 and " " not in text else repr(text) if isinstance(value, str) else text
