@@ -89,7 +89,7 @@ def table(results: list[Result], preset: Preset, decode: dict[str, float] | None
             if run in known
         ]
         ratios += [
-            f"{label} answer on the full video +{known[run] / known[before] - 1:.1%}"
+            f"{label} answer on the full video {known[run] / known[before] - 1:+.1%}"
             for run, before, label in (("four", "cold", "a fourth"), ("five", "four", "a fifth"))
             if run in known and before in known
         ]
