@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -49,11 +50,11 @@ class Model(torch.nn.Module):
         return x + self.mlp(x)
 
 
-def lora(mlp: torch.nn.Module | None = None, **changes: Any) -> Any:
+def lora(make: Callable[[], torch.nn.Module] = Gated, **changes: Any) -> Any:
     torch.manual_seed(0)
     targets = ["gate_proj", "up_proj", "down_proj"]
     config = LoraConfig(**{"r": 4, "lora_alpha": 12, "target_modules": targets, "lora_dropout": 0.0, **changes})
-    model = get_peft_model(Model(mlp or Gated()), config)
+    model = get_peft_model(Model(make()), config)
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if "lora_" in name:
@@ -78,14 +79,14 @@ def run(model: Any, again: bool = False, autocast: bool = False) -> dict[str, to
 @pytest.mark.parametrize("again", [False, True])
 @pytest.mark.parametrize("bias", [False, True])
 def test_values_and_gradients_are_the_mlps_own(bias: bool, again: bool) -> None:
-    own = run(lora(Gated(bias=bias)))
-    model = lora(Gated(bias=bias))
+    own = run(lora(lambda: Gated(bias=bias)))
+    model = lora(lambda: Gated(bias=bias))
     assert fuse_mlps(model) == 1
     fused = run(model, again)
     assert own.keys() == fused.keys() and len(own) == 2 + 6
     for name, value in own.items():
         assert value.abs().max() > 0
-        torch.testing.assert_close(fused[name], value, atol=2e-6 * float(value.abs().max()), rtol=0, msg=name)
+        torch.testing.assert_close(fused[name], value, atol=2e-6 * float(value.abs().max()), rtol=0)
 
 
 def test_bfloat16_autocast_is_as_close_to_float32_as_the_mlp_itself() -> None:
@@ -137,9 +138,9 @@ def test_the_last_product_is_not_computed_again() -> None:
     assert counts == [4, 3]
 
 
-@pytest.mark.parametrize("mlp", [Gated("gelu"), Scaled()], ids=["gelu", "scaled"])
-def test_other_functions_are_left_alone(mlp: torch.nn.Module) -> None:
-    assert fuse_mlps(lora(mlp)) == 0
+@pytest.mark.parametrize("make", [lambda: Gated("gelu"), Scaled], ids=["gelu", "scaled"])
+def test_other_functions_are_left_alone(make: Callable[[], torch.nn.Module]) -> None:
+    assert fuse_mlps(lora(make)) == 0
 
 
 @pytest.mark.parametrize(
@@ -152,7 +153,7 @@ def test_adapters_that_are_more_than_two_matrices_are_pefts(changes: dict[str, A
     fuse_mlps(model)
     fused = run(model)
     for name, value in own.items():
-        torch.testing.assert_close(fused[name], value, atol=2e-6 * float(value.abs().max()), rtol=0, msg=name)
+        torch.testing.assert_close(fused[name], value, atol=2e-6 * float(value.abs().max()), rtol=0)
 
 
 def test_without_its_adapter_the_mlp_is_the_base_models() -> None:

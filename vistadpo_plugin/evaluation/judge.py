@@ -16,7 +16,7 @@ CALLER = Caller(
     needs="`judge`",
     model="`model` of `judge`",
     base_url="`base_url` of `judge`",
-    install="vistadpo-plugin[rewrite]",
+    install="vistadpo-plugin[judge]",
     doing="judging",
     unit="reply",
 )

@@ -38,7 +38,8 @@ def read_replies(path: Path) -> dict[str, str]:
     Raises ValueError, naming the line, for one that is none, and for an id that was answered twice.
     """
     replies: dict[str, str] = {}
-    lines = path.read_text(encoding="utf-8").splitlines()
+    # Not `splitlines`, which also breaks at line ends that JSON leaves inside a text.
+    lines = path.read_text(encoding="utf-8").split("\n")
     for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
