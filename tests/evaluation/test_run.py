@@ -111,12 +111,18 @@ def test_replies_of_other_settings_or_questions(tmp_path: Path) -> None:
         score(recipe, export(recipe), allow_partial=True)
 
 
-def test_a_judged_benchmark_needs_a_judge(tmp_path: Path) -> None:
+def test_a_judged_benchmark_needs_a_judge_and_its_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Said before anything is asked."""
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
     folders = {"annotations": "a", "videos": "v"}
     changes = {"benchmarks": {"msvd_qa": folders, "eventhallusion": folders}}
     with pytest.raises(RecipeError, match=r"1 benchmark \(msvd_qa\) judged by a language model"):
         check_judge(read_recipe(write_recipe(tmp_path, **changes)))
-    check_judge(read_recipe(write_recipe(tmp_path, **changes, judge={"model": "m"})))
+    judged = read_recipe(write_recipe(tmp_path, **changes, judge={"model": "m"}))
+    with pytest.raises(ValueError, match="needs a key in OPENAI_API_KEY"):
+        check_judge(judged)
+    monkeypatch.setenv("OPENAI_API_KEY", "a key")
+    check_judge(judged)
     check_judge(read_recipe(write_recipe(tmp_path)))
 
 

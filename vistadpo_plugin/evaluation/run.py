@@ -34,13 +34,14 @@ def export(recipe: Recipe) -> dict[str, list[Question]]:
 
 
 def check_judge(recipe: Recipe) -> None:
-    """Raise RecipeError where a benchmark is judged and the recipe names no judge."""
+    """Raise RecipeError where a benchmark is judged and the recipe names no judge, ChatError where it has no key."""
     judged = [name for name in recipe.benchmarks if BENCHMARKS[name].needs_judge]
     if judged and recipe.judge is None:
         raise RecipeError(
             f"{first_few(judged, 'benchmark', 'benchmarks')} judged by a language model: "
             "name one with `judge: {model: ..., base_url: ...}`."
         )
+    _open_judge(recipe)  # before hours of inference
 
 
 def score(recipe: Recipe, exported: dict[str, list[Question]], allow_partial: bool) -> dict[str, Any]:
