@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 
@@ -145,6 +147,25 @@ def launch_cli(recipe: Path, *overrides: str, **environment: str) -> subprocess.
         text=True,
         timeout=300,
     )
+
+
+Messages = TypeVar("Messages", bound=list)
+
+
+@contextmanager
+def keep_log(messages: Messages) -> Iterator[Messages]:
+    """Meanwhile `messages` takes what our logger in the host says."""
+
+    class Keep(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            messages.append(record.getMessage())
+
+    handler = Keep()
+    logging.getLogger("llamafactory.vistadpo").addHandler(handler)
+    try:
+        yield messages
+    finally:
+        logging.getLogger("llamafactory.vistadpo").removeHandler(handler)
 
 
 @pytest.fixture

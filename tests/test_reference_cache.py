@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import os
 import shutil
 import threading
@@ -15,7 +14,7 @@ from typing import Any
 import pytest
 import torch
 from capture import Gradients
-from conftest import Demo, Run, run_recipe, tiny_recipe, write_rows
+from conftest import Demo, Run, keep_log, run_recipe, tiny_recipe, write_rows
 from llamafactory.data.template import TEMPLATES
 from safetensors.torch import load_file, save_file
 from test_distributed import torchrun
@@ -67,16 +66,8 @@ class Messages(list[str]):
 
 @pytest.fixture
 def said() -> Iterator[Messages]:
-    messages = Messages()
-
-    class Keep(logging.Handler):
-        def emit(self, record: logging.LogRecord) -> None:
-            messages.append(record.getMessage())
-
-    handler = Keep()
-    logging.getLogger("llamafactory.vistadpo").addHandler(handler)
-    yield messages
-    logging.getLogger("llamafactory.vistadpo").removeHandler(handler)
+    with keep_log(Messages()) as messages:
+        yield messages
 
 
 @pytest.fixture

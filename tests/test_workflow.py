@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import logging
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Demo, Run, write_dataset_info, write_rows
+from conftest import Demo, Run, keep_log, write_dataset_info, write_rows
 from PIL import Image
 
 from vistadpo_plugin.bad_rows import SKIPPED_ROWS
@@ -20,16 +19,8 @@ from vistadpo_plugin.data.video import FrameSource
 @pytest.fixture
 def host_log() -> Any:
     """Messages of our logger in the host."""
-    messages: list[str] = []
-
-    class Keep(logging.Handler):
-        def emit(self, record: logging.LogRecord) -> None:
-            messages.append(record.getMessage())
-
-    handler = Keep()
-    logging.getLogger("llamafactory.vistadpo").addHandler(handler)
-    yield messages
-    logging.getLogger("llamafactory.vistadpo").removeHandler(handler)
+    with keep_log([]) as messages:
+        yield messages
 
 
 def test_summary_says_terms_weights_rows_reasons_and_tokens(

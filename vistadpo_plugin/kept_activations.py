@@ -38,7 +38,7 @@ class KeptActivations:
         def layer(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
             if self.kept >= self.budget or not torch.is_grad_enabled():
                 return again(function, *args, **kwargs)
-            counted = set(self.weights)
+            counted: set[int] = set()
             with saved_tensors_hooks(lambda tensor: self._count(tensor, counted), lambda tensor: tensor):
                 return function(*args, **kwargs)
 
@@ -46,7 +46,8 @@ class KeptActivations:
 
     def _count(self, tensor: Tensor, counted: set[int]) -> Tensor:
         storage = tensor.untyped_storage()
-        if storage.data_ptr() not in counted:
-            counted.add(storage.data_ptr())
+        place = storage.data_ptr()
+        if place not in self.weights and place not in counted:
+            counted.add(place)
             self.kept += storage.nbytes()
         return tensor.detach()  # autograd knows where it came from; kept itself it would hold on to its own graph
