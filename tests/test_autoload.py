@@ -86,7 +86,7 @@ PATCHED = {
     "run_dpo_of_host": "llamafactory.train.dpo.workflow",
     "converter": True,
     "loader": True,
-    "template": "vistadpo_plugin.models.video_llava",
+    "template": "vistadpo_plugin.models.exact_frames",
     "towers": ["video_tower", "image_tower"],
     "host_is_imported": True,
 }

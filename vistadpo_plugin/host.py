@@ -10,8 +10,8 @@ the host module it changes, and safe to apply in any order:
 | train.tuner | `run_dpo` goes to `run_vistadpo` when that flag is set |
 | data.converter | `formatting: vistadpo` (the host's public registration) |
 | data.loader | our rows are read by us, and tokenized by us when that flag is set |
-| data.template | the `video_llava` template gets a plugin that works with transformers 5 |
-| model.model_utils.visual | the `video_llava` entry names its real towers, so that they are frozen |
+| data.template | families (`models/`) join it, or get a plugin that works with transformers 5 or refuses wrong input |
+| model.model_utils.visual | families whose towers the host does not name get an entry, so that they are frozen |
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from typing import Any, Literal
 
 from vistadpo_plugin import __version__, autoload
 from vistadpo_plugin.arguments import VistaArguments, check_vista_names, is_finite_number
+from vistadpo_plugin.models import families, family_of
 
 KNOWN_VERSIONS = ("0.9.5",)
 PATCHED = "_vistadpo_patched"
@@ -137,8 +138,10 @@ def _patch_tuner(tuner: ModuleType) -> None:
             data_args.use_vistadpo = True
             run_vistadpo(model_args, data_args, training_args, finetuning_args, callbacks)
         else:
-            if data_args.template == "video_llava":
-                # Reentrant checkpointing does not go with DDP and the two forwards of a DPO step.
+            family = family_of(data_args.template)
+            if family is not None and family.exact_frames:
+                # Reentrant checkpointing does not go with DDP and the two forwards of a DPO step. Families that the
+                # host trains by itself keep what they have.
                 model_args.use_reentrant_gc = False
             host_run_dpo(model_args, data_args, training_args, finetuning_args, callbacks)
 
@@ -152,7 +155,7 @@ def _patch_converter(converter: ModuleType) -> None:
 
 
 def _patch_loader(loader: ModuleType) -> None:
-    from vistadpo_plugin.models.video_llava import VideoLlavaPlugin, refuse_cut_prompts
+    from vistadpo_plugin.models.exact_frames import ExactFramesPlugin, refuse_cut_prompts
 
     host_get_dataset_list = loader.get_dataset_list
     host_load_single_dataset = loader._load_single_dataset
@@ -191,7 +194,7 @@ def _patch_loader(loader: ModuleType) -> None:
 
             return VistaDatasetProcessor(template, tokenizer, processor, data_args)
         made = host_get_dataset_processor(data_args, stage, template, tokenizer, processor, do_generate)
-        if isinstance(template.mm_plugin, VideoLlavaPlugin):
+        if isinstance(template.mm_plugin, ExactFramesPlugin):
             refuse_cut_prompts(made)
         return made
 
@@ -201,17 +204,27 @@ def _patch_loader(loader: ModuleType) -> None:
 
 
 def _patch_template(template: ModuleType) -> None:
-    from vistadpo_plugin.models.video_llava import VideoLlavaPlugin
+    from vistadpo_plugin.models.exact_frames import ExactFramesPlugin
+    from vistadpo_plugin.models.refusal import refuse_wrong_input
 
-    host_plugin = template.TEMPLATES["video_llava"].mm_plugin
-    template.TEMPLATES["video_llava"].mm_plugin = VideoLlavaPlugin(
-        host_plugin.image_token, host_plugin.video_token, host_plugin.audio_token
-    )
+    for family in families():
+        if family.register is not None:
+            family.register()
+        for name in family.templates:
+            known = template.TEMPLATES[name]
+            if family.exact_frames:
+                plugin = known.mm_plugin
+                known.mm_plugin = ExactFramesPlugin(
+                    plugin.image_token, plugin.video_token, plugin.audio_token, family=family
+                )
+            if family.refusal is not None:
+                refuse_wrong_input(known.mm_plugin, family)
 
 
 def _patch_visual(visual: ModuleType) -> None:
-    # The host's entry names `vision_tower`, which Video-LLaVA does not have: nothing was frozen.
-    visual._register_composite_model("video_llava", vision_model_keys=["video_tower", "image_tower"])
+    for family in families():
+        if family.towers:
+            visual._register_composite_model(family.model_type, vision_model_keys=list(family.towers))
 
 
 _PATCHES = {

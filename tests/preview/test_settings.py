@@ -12,8 +12,9 @@ import yaml
 from barcode_rows import MATE_ROW, ROW, settings_for, write_rows
 from PIL import Image
 
+from vistadpo_plugin.models import families
 from vistadpo_plugin.preview.captions import seen_square
-from vistadpo_plugin.preview.settings import CENTRE_CROP, FIXED_FRAMES, PreviewSettings, make_settings, read_recipe
+from vistadpo_plugin.preview.settings import PreviewSettings, make_settings, read_recipe
 
 
 @pytest.fixture
@@ -43,8 +44,7 @@ def test_the_templates_with_a_fixed_number_of_frames_are_known() -> None:
     import vistadpo_plugin.host  # noqa: F401
 
     fixed = [name for name, template in TEMPLATES.items() if hasattr(template.mm_plugin, "fixed_frames")]
-    assert sorted(fixed) == sorted(FIXED_FRAMES)
-    assert set(CENTRE_CROP) <= set(TEMPLATES)
+    assert sorted(fixed) == sorted(name for family in families() if family.exact_frames for name in family.templates)
 
 
 @pytest.mark.parametrize("family", ["video_llava", "llava_next_video"])

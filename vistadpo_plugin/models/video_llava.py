@@ -1,120 +1,41 @@
-"""Video-LLaVA under transformers 5: it cannot train with the host alone.
-
-The host hands `images=None` to a video processor that refuses it, decodes videos while tokenizing, and gives clips of
-unequal length unequal numbers of frames, which the model cannot stack. Here a video is always exactly `video_maxlen`
-frames, spread evenly from the first to the last and repeated where there are too few, as LanguageBind does it.
-"""
+"""Video-LLaVA: 8 frames, each its 256 patches and a class token."""
 
 from __future__ import annotations
 
-import functools
-from copy import deepcopy
 from typing import Any
 
-from llamafactory.data.mm_plugin import VideoLlavaPlugin as HostVideoLlavaPlugin
-from llamafactory.extras.constants import IMAGE_PLACEHOLDER, VIDEO_PLACEHOLDER
-from PIL import Image
-
-from vistadpo_plugin.data.frames import video_settings
-from vistadpo_plugin.data.lengths import needs_cutoff
-from vistadpo_plugin.data.video import FrameSource, open_image
-from vistadpo_plugin.data.views import SampledFrames, sample_indices
+from vistadpo_plugin.models.family import Family, Shape
 
 
-class VideoLlavaPlugin(HostVideoLlavaPlugin):
-    """The host's plugin with a working processor call and an exact number of frames."""
-
-    def fixed_frames(self, processor: Any) -> int:
-        """Frames of every video: the recipe's `video_maxlen`."""
-        return processor.video_maxlen
-
-    def video_tokens(self, processor: Any, frames: int) -> int:
-        """Tokens a video of so many frames takes: its patches and the class token of each frame."""
-        return frames * self._frame_tokens(processor, processor.video_processor)
-
-    @staticmethod
-    def _frame_tokens(processor: Any, pixel_processor: Any) -> int:
-        crop = pixel_processor.crop_size
-        patches = (crop["height"] // processor.patch_size) * (crop["width"] // processor.patch_size)
-        return patches + processor.num_additional_image_tokens
-
-    def process_messages(
-        self, messages: list[dict], images: list, videos: list, audios: list, processor: Any
-    ) -> list[dict]:
-        """Write out the placeholders; the counts are known without opening a file."""
-        self._validate_input(processor, images, videos, audios)
-        self._validate_messages(messages, images, videos, audios)
-        messages = deepcopy(messages)
-        image_tokens, counts = 1, [1] * len(videos)
-        if self.expand_mm_tokens:
-            image_tokens = self._frame_tokens(processor, processor.image_processor)
-            if processor.vision_feature_select_strategy == "default":
-                image_tokens -= 1
-            counts = [
-                self.video_tokens(processor, len(v) if isinstance(v, SampledFrames) else self.fixed_frames(processor))
-                for v in videos
-            ]
-        remaining = iter(counts)
-        for message in messages:
-            parts = message["content"].split(VIDEO_PLACEHOLDER)
-            content = parts[0] + "".join(self.video_token * next(remaining) + part for part in parts[1:])
-            message["content"] = content.replace(IMAGE_PLACEHOLDER, self.image_token * image_tokens)
-        return messages
-
-    def _regularize_videos(self, videos: list, **kwargs: Any) -> dict[str, list]:
-        """Every video as exactly `video_maxlen` frames; views that are sampled already stay as they are."""
-        shrink = functools.partial(self._preprocess_image, **kwargs)
-        fps, count = kwargs["video_fps"], kwargs["video_maxlen"]
-        frames = [
-            video if isinstance(video, SampledFrames) else _exactly(video, count, fps, shrink) for video in videos
-        ]
-        return {"videos": frames, "durations": [len(video) / fps for video in frames]}
-
-    def _get_mm_inputs(self, images: list, videos: list, audios: list, processor: Any, imglens: Any = None) -> dict:
-        """pixel_values_images (images, 3, h, w) and pixel_values_videos (videos, frames, 3, h, w), what is there."""
-        inputs = super()._get_mm_inputs(images, [], audios, processor, imglens) if images or audios else {}
-        if videos:
-            frames = self._regularize_videos(videos, **video_settings(processor))["videos"]
-            inputs = {**inputs, **processor.video_processor(videos=[list(v) for v in frames], return_tensors="pt")}
-        return inputs
+def _frame_tokens(processor: Any, pixel_processor: Any) -> int:
+    crop = pixel_processor.crop_size
+    patches = (crop["height"] // processor.patch_size) * (crop["width"] // processor.patch_size)
+    return patches + processor.num_additional_image_tokens
 
 
-def _exactly(video: Any, count: int, fps: float, shrink: Any) -> list[Image.Image]:
-    """A video the host hands over (a path, or a list of image paths or images) as exactly `count` frames."""
-    if isinstance(video, list):
-        chosen = [video[index] for index in sample_indices(len(video), count)]
-        return [shrink(open_image(frame) if isinstance(frame, str) else frame) for frame in chosen]
-    source = FrameSource(video, fps)
-    times, frames = source.read(lambda times: set(sample_indices(len(times), count).tolist()), shrink)
-    return [frames[index] for index in sample_indices(len(times), count).tolist()]
+def video_tokens(processor: Any, frames: int) -> int:
+    """A video keeps the class token of each frame."""
+    return frames * _frame_tokens(processor, processor.video_processor)
 
 
-def refuse_cut_prompts(dataset_processor: Any) -> None:
-    """Make a host dataset processor raise where `cutoff_len` would cut a prompt with a video in it.
+def image_tokens(processor: Any, inputs: dict[str, Any], number: int) -> int:
+    """An image loses it."""
+    dropped = processor.vision_feature_select_strategy == "default"
+    return _frame_tokens(processor, processor.image_processor) - dropped
 
-    The host cuts the prompt from its end, so the question and the role marker go first, without a word.
-    """
-    encode = dataset_processor._encode_data_example
-    template, tokenizer = dataset_processor.template, dataset_processor.tokenizer
-    cutoff_len = dataset_processor.data_args.cutoff_len
 
-    @functools.wraps(encode)
-    def checked(*args: Any, **kwargs: Any) -> Any:
-        if kwargs["videos"]:
-            messages = template.mm_plugin.process_messages(
-                kwargs["prompt"], kwargs["images"], kwargs["videos"], kwargs["audios"], dataset_processor.processor
-            )
-            # Rows to predict on may come without an answer.
-            answers = kwargs["response"] or [{"role": "assistant", "content": ""}]
-            longest = max(
-                sum(
-                    map(len, template.encode_oneturn(tokenizer, [*messages, answer], kwargs["system"], kwargs["tools"]))
-                )
-                for answer in answers
-            )
-            if longest > cutoff_len:
-                question = messages[-1]["content"][-60:]
-                raise ValueError(f"the row that asks {question!r} {needs_cutoff(longest, cutoff_len)}")
-        return encode(*args, **kwargs)
-
-    dataset_processor._encode_data_example = checked
+FAMILY = Family(
+    name="Video-LLaVA",
+    model_type="video_llava",
+    templates=("video_llava",),
+    recipe="vistadpo_videollava",
+    checkpoint="LanguageBind/Video-LLaVA-7B-hf",
+    shape=Shape(4096, 32, 32, 32, 11008, 32064, tower_parameters=627_000_000),
+    tokens_a_frame=257,
+    differs="the port has no temporal attention in its video tower, which LanguageBind's has",
+    exact_frames=True,
+    video_tokens=video_tokens,
+    image_tokens=image_tokens,
+    centre_crop=True,
+    towers=("video_tower", "image_tower"),
+)

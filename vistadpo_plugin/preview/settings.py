@@ -15,6 +15,7 @@ from vistadpo_plugin.arguments import VistaArguments, check_vista_names, is_fini
 from vistadpo_plugin.data.frames import FrameCounts, video_settings
 from vistadpo_plugin.data.views import ViewBuilder
 from vistadpo_plugin.doctor.source import Source, find_source
+from vistadpo_plugin.models import family_of
 
 PICTURE_KEYS = (
     "vista_video_negative",
@@ -27,11 +28,6 @@ PICTURE_KEYS = (
 
 VIDEO_LLAVA = "video_llava"
 VIDEO_LLAVA_FRAMES = 8
-FIXED_FRAMES = (VIDEO_LLAVA,)
-"""Templates whose plugin has `fixed_frames`: every video is exactly `video_maxlen` frames."""
-CENTRE_CROP = (VIDEO_LLAVA, "llava_next_video", "llava_next_video_mistral", "llava_next_video_yi")
-"""Templates whose processor keeps the centre square of a frame."""
-
 _DEFAULT_SEED = 42  # of the host's trainer
 _DEFAULT_DATASET_DIR = "data"  # of the host
 
@@ -126,19 +122,21 @@ def make_settings(
     check_vista_names(keys)
     vista = VistaArguments(**{item.name: keys[item.name] for item in fields(VistaArguments) if item.name in keys})
     vista.check_vista_values()
+    family = family_of(template)
+    exact = family is not None and family.exact_frames
     seed = _whole(keys, "seed", 0, _DEFAULT_SEED)
 
     sources = _sources(keys, data)
     return PreviewSettings(
         vista=vista,
-        frames=FrameCounts(_HostFixedFrames() if template in FIXED_FRAMES else _HostFrames(), _processor(keys), vista),
+        frames=FrameCounts(_HostFixedFrames() if exact else _HostFrames(), _processor(keys), vista),
         template=template,
         seed=seed,
         pairing_seed=_whole(keys, "data_seed", 0, seed),
         media_dir=str(keys.get("media_dir") or sources[0].media_dir),
         name=", ".join(source.name for source in sources),
         files=tuple(file for source in sources for file in source.files),
-        crop=template in CENTRE_CROP if crop is None else crop,
+        crop=(family is not None and family.centre_crop) if crop is None else crop,
     )
 
 

@@ -1,0 +1,58 @@
+"""What a family of models is to this plugin: facts about it, and what it needs from outside to train right.
+
+Nothing here or in a family's file imports the host at module level, so that facts can be read without waiting for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Shape:
+    """The shape of a published checkpoint's language model, and the parameters below it (towers and projector)."""
+
+    hidden: int
+    layers: int
+    heads: int
+    kv_heads: int
+    intermediate: int
+    vocabulary: int
+    tower_parameters: int
+
+
+@dataclass(frozen=True)
+class Family:
+    """One family. What is left out is right in the host.
+
+    `name` as people call it; `model_type` of its config; `templates` of the host (or ours) it is trained with, the
+    recipe's first; `recipe` that ships; `checkpoint` which that names, its `shape`, and the tokens a frame takes there
+    at the recipe's settings; `differs`: what is known to differ from the original model, empty where nothing is.
+
+    `exact_frames`: every video has exactly `video_maxlen` frames, because the model stacks videos; such a family counts
+    its tokens itself: `video_tokens(processor, frames)`, and `image_tokens(processor, inputs, number)` of the image
+    `number` of those which the image processor made `inputs` of. `centre_crop`: the processor sees the centre square
+    of a frame only.
+
+    `towers`: the attributes with vision encoders, where the host's entry names others and so leaves them unfrozen.
+    `register` adds what the host or transformers lack (model classes, templates, names of weights). `refusal(messages,
+    images, videos)`: a sentence on why the host would compute wrong numbers for this input, None where it does not.
+    """
+
+    name: str
+    model_type: str
+    templates: tuple[str, ...]
+    recipe: str
+    checkpoint: str
+    shape: Shape
+    tokens_a_frame: int
+    differs: str = ""
+    exact_frames: bool = False
+    video_tokens: Callable[[Any, int], int] | None = None
+    image_tokens: Callable[[Any, dict[str, Any], int], int] | None = None
+    centre_crop: bool = False
+    towers: tuple[str, ...] = ()
+    register: Callable[[], None] | None = None
+    refusal: Callable[[list[dict[str, str]], list[Any], list[Any]], str | None] | None = None
