@@ -1,4 +1,7 @@
-"""`vistadpo convert`: rows to and from VistaDPO-7k's released layout, and to the host's plain preference format."""
+"""`vistadpo convert`: rows to and from VistaDPO-7k's released layout, and to the host's plain preference format.
+
+Checkpoints (`vistadpo convert llava-hound ...`, `vistadpo convert pllava ...`) are `commands.convert_checkpoint`'s.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,7 @@ from typing import Any
 
 from vistadpo_plugin.build.accounting import Account
 from vistadpo_plugin.build.dataset_info import merge_info, write_info, write_rows
+from vistadpo_plugin.commands import convert_checkpoint
 from vistadpo_plugin.convert.native import convert_to_native
 from vistadpo_plugin.convert.released import convert_to_released
 from vistadpo_plugin.convert.sharegpt import ENTRY, convert_to_sharegpt
@@ -29,8 +33,9 @@ def _rate(text: str) -> float:
 def _parse(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="vistadpo convert",
-        description=__doc__,
-        epilog="Returns 1 when rows were left out (they are listed), 2 when nothing could be done.",
+        description=__doc__.splitlines()[0],
+        epilog="Returns 1 when rows were left out (they are listed), 2 when nothing could be done. Checkpoints are "
+        "another matter: `vistadpo convert llava-hound --help`, `vistadpo convert pllava --help`.",
     )
     parser.add_argument("input", type=Path, help="rows in either layout, native or released (JSON lines or a list)")
     parser.add_argument(
@@ -54,7 +59,10 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Convert a file of rows; returns 0, 1 when rows were left out, or 2 with a sentence on standard error."""
+    """Convert rows or a checkpoint; returns 0, 1 when rows were left out, or 2 with a sentence on standard error."""
+    argv = sys.argv[1:] if argv is None else argv
+    if argv and argv[0] in convert_checkpoint.KINDS:
+        return convert_checkpoint.main(argv)
     options = _parse(argv)
     try:
         return _convert(options)
