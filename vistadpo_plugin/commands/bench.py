@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import datetime
-import importlib.metadata
 import json
 import os
 import platform
@@ -15,6 +14,7 @@ from typing import Any
 
 from vistadpo_plugin.bench.build import RUNS
 from vistadpo_plugin.bench.presets import PRESETS
+from vistadpo_plugin.provenance import versions
 
 VERSIONS = ("vistadpo-plugin", "llamafactory", "torch", "transformers", "peft")
 
@@ -70,7 +70,7 @@ def main(argv: list[str] | None = None) -> int:
         "preset": options.preset,
         "date": datetime.date.today().isoformat(),
         "machine": f"{results[0].device}, {os.cpu_count()} cores, {platform.machine()}",
-        "versions": {name: importlib.metadata.version(name) for name in VERSIONS},
+        "versions": versions(*VERSIONS),
         "command": f"vistadpo bench --preset {options.preset} --runs {','.join(runs)} --rounds {rounds}",
     }
     write(folder, results, preset, decode, about)

@@ -1,8 +1,9 @@
-"""`vistadpo recipes`: what ships, and a copy of one to start from."""
+"""`vistadpo recipes`: what ships, a copy of one to start from, and what a recipe will do before it does it."""
 
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from pathlib import Path
 
@@ -31,21 +32,33 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
     copy.add_argument("name")
     copy.add_argument("-o", "--output", type=Path, default=Path("recipes"), help="the folder (default: recipes)")
     copy.add_argument("--overwrite", action="store_true", help="replace a recipe of that name")
+    check = actions.add_parser(
+        "check",
+        help="parse a recipe as the host does, and say what it means, costs and takes; needs no GPU and no model",
+        description="Parse a recipe as the host does, and say what its keys mean, what a step costs beside plain DPO, "
+        "and what memory it takes. Needs no GPU and no model.",
+    )
+    check.add_argument("recipe", help="a file, or the name of a recipe that ships")
+    check.add_argument("overrides", nargs="*", metavar="key=value", help="changes, as `llamafactory-cli train` takes")
+    check.add_argument("--gpus", type=int, help="how many share the work (default: as the recipe's head says, or 1)")
     return parser.parse_args(argv)
 
 
 def main(argv: list[str] | None = None) -> int:
-    """List or copy; returns 0, or 2 with a sentence on standard error."""
+    """List, copy or check; returns 0, or 2 with a sentence on standard error."""
     options = _parse(argv)
     found = {path.stem: path for path in sorted(shipped().glob("*.yaml"))}
-    if options.action != "copy":
+    if options.action not in ("copy", "check"):
         for name, path in found.items():
             title, *rest = head(path)
             print(f"{name}\n  {title}")
             print("".join(f"  {line}\n" for line in rest if line.startswith("  ")))
         print("A copy to change: vistadpo recipes copy NAME")
+        print("What one will do: vistadpo recipes check NAME")
         return 0
     try:
+        if options.action == "check":
+            return _check(found.get(options.recipe, Path(options.recipe)), options.overrides, options.gpus)
         if options.name not in found:
             raise ValueError(f"no recipe {options.name!r}; there are: {', '.join(found)}.")
         return _copy(found[options.name], options.output, options.overwrite)
@@ -76,4 +89,42 @@ def _copy(recipe: Path, folder: Path, overwrite: bool) -> int:
     print(f"Written: {target}")
     for name, entry in entries.items():
         print(f"Data set {name} in {folder / DATASET_INFO}: {folder / entry['file_name']}")
+    return 0
+
+
+def _check(recipe: Path, overrides: list[str], gpus: int | None) -> int:
+    """Raises ValueError for a recipe that would not start."""
+    if gpus is not None and gpus < 1:
+        raise ValueError(f"--gpus {gpus}: has to be 1 or more.")
+    if _is_of_evaluation(recipe):
+        return _check_evaluation(recipe, overrides)
+    # What the host has to say while it parses is not asked for here.
+    os.environ.setdefault("LLAMAFACTORY_VERBOSITY", "ERROR")
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    from vistadpo_plugin.check.recipe import gpus_of, read_recipe
+    from vistadpo_plugin.check.report import page
+
+    read = read_recipe(recipe, overrides)
+    named, gigabytes = gpus_of(head(recipe))
+    print(page(read, gpus or named, gigabytes))
+    return 0
+
+
+def _is_of_evaluation(recipe: Path) -> bool:
+    """Whether a recipe is for `vistadpo evaluate`; what cannot be read is the host's to refuse."""
+    try:
+        return "benchmarks" in (yaml.safe_load(recipe.read_text(encoding="utf-8")) or {})
+    except (OSError, UnicodeDecodeError, yaml.YAMLError):
+        return False
+
+
+def _check_evaluation(recipe: Path, overrides: list[str]) -> int:
+    from vistadpo_plugin.evaluation.recipe import read_recipe
+
+    if overrides:
+        raise ValueError(f"{recipe} is an evaluation recipe, which takes no key=value.")
+    read = read_recipe(recipe)
+    print(f"{recipe}: `vistadpo evaluate` takes it.\n")
+    print(f"models      {', '.join(read.models)}")
+    print(f"benchmarks  {', '.join(read.benchmarks)}")
     return 0

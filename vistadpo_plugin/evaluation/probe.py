@@ -8,8 +8,6 @@ reference, so that a model has them before any tuning, and tuning shows as a dif
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import importlib.metadata
 import json
 import math
 import os
@@ -33,6 +31,7 @@ from vistadpo_plugin.data.pairing import PairedRows, PairedSampler
 from vistadpo_plugin.data.processor import ANSWERS
 from vistadpo_plugin.doctor.source import find_source
 from vistadpo_plugin.evaluation.probe_table import BASE, TUNED, ProbedRow
+from vistadpo_plugin.provenance import DECIDING, file_sha256, versions
 from vistadpo_plugin.reference import Reference
 from vistadpo_plugin.scoring import Scorer
 from vistadpo_plugin.view_features import Encoded
@@ -112,7 +111,7 @@ def run_probe(data: str, keys: dict[str, Any]) -> Probe:
         )
     about = {
         "data": data,
-        "data_sha256": {file: hashlib.sha256(Path(file).read_bytes()).hexdigest() for file in source.files},
+        "data_sha256": {file: file_sha256(file) for file in source.files},
         "model": model_args.model_name_or_path,
         "adapter": model_args.adapter_name_or_path,
         "ref_model": finetuning_args.ref_model,
@@ -125,10 +124,7 @@ def run_probe(data: str, keys: dict[str, Any]) -> Probe:
         "seed": training_args.seed,
         "dtype": str(model_args.compute_dtype).removeprefix("torch."),
         "skipped": sorted(parts.skipped.known),
-        "versions": {
-            name: importlib.metadata.version(name)
-            for name in ("vistadpo-plugin", "llamafactory", "transformers", "torch")
-        },
+        "versions": versions(*DECIDING),
     }
     return Probe([rows[index] for index in sorted(rows)], sorted(parts.skipped.known), about)
 

@@ -13,6 +13,7 @@ from vistadpo_plugin.evaluation.recipe import Recipe, RecipeError
 from vistadpo_plugin.evaluation.replies import REPLIES, first_few, known_replies
 from vistadpo_plugin.evaluation.report import model_entry
 from vistadpo_plugin.evaluation.settings import check_same, make_settings, read_settings
+from vistadpo_plugin.provenance import file_sha256
 
 QUESTIONS = "questions.jsonl"
 
@@ -94,10 +95,7 @@ def score(recipe: Recipe, exported: dict[str, list[Question]], allow_partial: bo
 
 def _hashes(annotations: Path, files: Any) -> dict[str, str]:
     """SHA-256 of the annotation files, by their place below `annotations`."""
-    return {
-        path.relative_to(annotations).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in files(annotations)
-    }
+    return {path.relative_to(annotations).as_posix(): file_sha256(path) for path in files(annotations)}
 
 
 def _judge_prompt(name: str, questions: list[Question]) -> str:

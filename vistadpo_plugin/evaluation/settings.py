@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import importlib.metadata
 import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -14,9 +13,9 @@ from vistadpo_plugin.data.rows import VIDEO_PLACEHOLDER
 from vistadpo_plugin.evaluation.question import Question
 from vistadpo_plugin.evaluation.recipe import Recipe
 from vistadpo_plugin.evaluation.videos import images_rate, part_of
+from vistadpo_plugin.provenance import DECIDING, versions
 
 SETTINGS = "settings.json"
-_PACKAGES = ("vistadpo-plugin", "llamafactory", "transformers", "torch")
 _DECIDING_FILES = (
     "*.safetensors",
     "pytorch_model*.bin",
@@ -45,7 +44,7 @@ def make_settings(recipe: Recipe, model: str, prompt: str, questions: Sequence[Q
         "prompt": user_message(prompt),
         "decoding": f"greedy, at most {recipe.max_new_tokens} new tokens",
         "questions": _hash_questions(questions),
-        "versions": {package: importlib.metadata.version(package) for package in _PACKAGES},
+        "versions": versions(*DECIDING),
     }
 
 
