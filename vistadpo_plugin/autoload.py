@@ -19,8 +19,12 @@ HOST_MODULES = frozenset(
         "llamafactory.data.converter",
         "llamafactory.data.template",
         "llamafactory.data.loader",
+        "llamafactory.model.loader",
         "llamafactory.model.model_utils.visual",
         "llamafactory.train.tuner",
+        "llamafactory.chat.chat_model",
+        "llamafactory.chat.hf_engine",
+        "llamafactory.api.app",
     }
 )
 

@@ -11,13 +11,19 @@ the host module it changes, and safe to apply in any order:
 | data.converter | `formatting: vistadpo` (the host's public registration) |
 | data.loader | our rows are read by us, and tokenized by us when that flag is set |
 | data.template | families (`models/`) join it, or get a plugin that works with transformers 5 or refuses wrong input |
+| model.loader | a checkpoint that lacks weights of a family's model is an error |
 | model.model_utils.visual | families whose towers the host does not name get an entry, so that they are frozen |
+| chat.chat_model | videos are read as in training, folders of frames too; the terminal chat takes `/video PATH` |
+| chat.hf_engine | videos too long for the model are refused, frames unlike those of training are warned of |
+| api.app | folders of frames in requests; status 400 with the reason where the host has 500 |
 """
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import importlib.metadata
+import inspect
 import sys
 from dataclasses import dataclass, field
 from types import ModuleType
@@ -26,6 +32,7 @@ from typing import Any, Literal
 from vistadpo_plugin import __version__, autoload
 from vistadpo_plugin.arguments import VistaArguments, check_vista_names, is_finite_number
 from vistadpo_plugin.models import families, family_of
+from vistadpo_plugin.resolved_recipe import given_keys
 
 KNOWN_VERSIONS = ("0.9.5",)
 PATCHED = "_vistadpo_patched"
@@ -95,7 +102,12 @@ def _patch_parser(parser: ModuleType) -> None:
         # On the command line argparse takes `--vista-clip-weight` for `--vista_clip_weight`.
         options = [] if isinstance(args, dict) else [arg for arg in args if arg.startswith("--")]
         check_vista_names(args if isinstance(args, dict) else [_option_name(option) for option in options])
-        return host_parse_args(hf_parser, args, allow_extra_keys)
+        given = given_keys(hf_parser, args)
+        parsed = host_parse_args(hf_parser, args, allow_extra_keys)
+        for part in parsed:
+            if isinstance(part, FinetuningArguments):
+                part.given_keys = given  # for the run's own recipe
+        return parsed
 
     parser._parse_args = parse_args
 
@@ -205,6 +217,7 @@ def _patch_loader(loader: ModuleType) -> None:
 
 def _patch_template(template: ModuleType) -> None:
     from vistadpo_plugin.models.exact_frames import ExactFramesPlugin
+    from vistadpo_plugin.models.frame_times import keep_frame_times
     from vistadpo_plugin.models.refusal import refuse_wrong_input
 
     for family in families():
@@ -217,8 +230,20 @@ def _patch_template(template: ModuleType) -> None:
                 known.mm_plugin = ExactFramesPlugin(
                     plugin.image_token, plugin.video_token, plugin.audio_token, family=family
                 )
+            if family.tells_time:
+                known.mm_plugin = keep_frame_times(known.mm_plugin)
+            if family.mend is not None:
+                known.mm_plugin = family.mend(known.mm_plugin)
             if family.refusal is not None:
                 refuse_wrong_input(known.mm_plugin, family)
+
+
+def _patch_model_loader(loader: ModuleType) -> None:
+    from vistadpo_plugin.models.missing_weights import refuse_missing_weights
+
+    # Names of weights are registered with the templates; here is who loads a model without them.
+    importlib.import_module("llamafactory.data.template")
+    loader.AutoModelForImageTextToText = refuse_missing_weights(loader.AutoModelForImageTextToText)
 
 
 def _patch_visual(visual: ModuleType) -> None:
@@ -227,13 +252,114 @@ def _patch_visual(visual: ModuleType) -> None:
             visual._register_composite_model(family.model_type, vision_model_keys=list(family.towers))
 
 
+def _patch_chat_model(chat_model: ModuleType) -> None:
+    host_model = chat_model.ChatModel
+    host_achat, host_astream_chat, host_run_chat = host_model.achat, host_model.astream_chat, chat_model.run_chat
+
+    async def read(model: Any, videos: list | None) -> list | None:
+        from vistadpo_plugin.served_videos import read_videos
+
+        return await asyncio.to_thread(read_videos, videos, model.engine.template.mm_plugin, model.engine.processor)
+
+    @functools.wraps(host_achat)
+    async def achat(
+        self: Any,
+        messages: list,
+        system: Any = None,
+        tools: Any = None,
+        images: Any = None,
+        videos: Any = None,
+        *args: Any,
+        **kwargs: Any,
+    ) -> Any:
+        videos = await read(self, videos)
+        return await host_achat(self, messages, system, tools, images, videos, *args, **kwargs)
+
+    @functools.wraps(host_astream_chat)
+    async def astream_chat(
+        self: Any,
+        messages: list,
+        system: Any = None,
+        tools: Any = None,
+        images: Any = None,
+        videos: Any = None,
+        *args: Any,
+        **kwargs: Any,
+    ) -> Any:
+        videos = await read(self, videos)
+        async for token in host_astream_chat(self, messages, system, tools, images, videos, *args, **kwargs):
+            yield token
+
+    @functools.wraps(host_run_chat)
+    def run_chat() -> None:
+        from vistadpo_plugin.terminal_chat import with_videos
+
+        # The host's loop stays as it is; only the model that it makes for itself is ours.
+        chat_model.ChatModel = with_videos(host_model)
+        try:
+            host_run_chat()
+        finally:
+            chat_model.ChatModel = host_model
+
+    host_model.achat, host_model.astream_chat, chat_model.run_chat = achat, astream_chat, run_chat
+
+
+def _patch_hf_engine(hf_engine: ModuleType) -> None:
+    engine = hf_engine.HuggingfaceEngine
+    host_init, host_process_args = engine.__init__, engine._process_args
+    parameters = inspect.signature(host_process_args)
+
+    @functools.wraps(host_init)
+    def init(self: Any, model_args: Any, *args: Any, **kwargs: Any) -> None:
+        from vistadpo_plugin.served_frames import warn_of_other_frames
+
+        host_init(self, model_args, *args, **kwargs)
+        warn_of_other_frames(model_args)
+
+    @functools.wraps(host_process_args)
+    def process_args(*args: Any, **kwargs: Any) -> tuple[dict[str, Any], int]:
+        from vistadpo_plugin.models.token_kinds import add_token_kinds
+        from vistadpo_plugin.served_videos import refuse_too_long
+
+        inputs, tokens = host_process_args(*args, **kwargs)
+        given = parameters.bind(*args, **kwargs).arguments
+        add_token_kinds(given["model"], inputs)
+        if given.get("videos"):
+            refuse_too_long(given["model"], given["processor"], tokens)
+        return inputs, tokens
+
+    engine.__init__, engine._process_args = init, staticmethod(process_args)
+
+
+def _patch_api(app: ModuleType) -> None:
+    host_respond, host_stream = app.create_chat_completion_response, app.create_stream_chat_completion_response
+
+    @functools.wraps(host_respond)
+    async def respond(request: Any, chat_model: Any) -> Any:
+        from vistadpo_plugin import served_requests
+
+        return await served_requests.respond(host_respond, request, chat_model)
+
+    @functools.wraps(host_stream)
+    def stream(request: Any, chat_model: Any) -> Any:
+        from vistadpo_plugin import served_requests
+
+        return served_requests.stream(host_stream, request, chat_model)
+
+    app.create_chat_completion_response, app.create_stream_chat_completion_response = respond, stream
+
+
 _PATCHES = {
     "llamafactory.hparams.parser": _patch_parser,
     "llamafactory.train.tuner": _patch_tuner,
     "llamafactory.data.converter": _patch_converter,
     "llamafactory.data.loader": _patch_loader,
     "llamafactory.data.template": _patch_template,
+    "llamafactory.model.loader": _patch_model_loader,
     "llamafactory.model.model_utils.visual": _patch_visual,
+    "llamafactory.chat.chat_model": _patch_chat_model,
+    "llamafactory.chat.hf_engine": _patch_hf_engine,
+    "llamafactory.api.app": _patch_api,
 }
 
 autoload.watch()

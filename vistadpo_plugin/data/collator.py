@@ -119,9 +119,9 @@ class VistaCollator(MultiModalDataCollatorForSeq2Seq):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        plugin = self.template.mm_plugin
-        names = [name for name in (plugin.image_token, plugin.video_token) if name is not None]
-        self.placeholders = set(self.tokenizer.convert_tokens_to_ids(names))
+        # The model's word: the ids may hold other tokens than those a template's plugin names.
+        kinds = ("image_token_id", "video_token_id")
+        self.placeholders = {getattr(self.model.config, kind, None) for kind in kinds} - {None}
 
     def __call__(self, features: list[dict[str, Any]]) -> dict[str, Any]:
         batch = _Batch()

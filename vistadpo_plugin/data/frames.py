@@ -28,12 +28,14 @@ class FrameCounts:
     def __init__(self, plugin: Any, processor: Any, vista: VistaArguments):
         self.plugin, self.processor, self.vista = plugin, processor, vista
         self.fixed = plugin.fixed_frames(processor) if hasattr(plugin, "fixed_frames") else None
+        self.sampling = getattr(plugin, "sampling", "ends")
 
     def builder(self, seed: int) -> ViewBuilder:
         """The view builder of this model, with the host's own resizing of video frames."""
         settings = video_settings(self.processor)
         shrink = functools.partial(self.plugin._preprocess_image, **settings)
-        return ViewBuilder(self.vista, settings["video_fps"], settings["video_maxlen"], self.fixed, shrink, seed)
+        fps, maxlen = settings["video_fps"], settings["video_maxlen"]
+        return ViewBuilder(self.vista, fps, maxlen, self.fixed, shrink, seed, self.sampling)
 
     def per_view(self) -> dict[str, int | None]:
         """Frames of the views that the terms look at; None where they depend on the video."""

@@ -95,6 +95,7 @@ class VistaDatasetProcessor(DatasetProcessor):
         videos: list[Any] | None = None,
     ) -> dict[str, Any]:
         """The columns of a good row; `answers` in the order of ANSWERS, None for one the row does not have."""
+        self._refuse_wrong_input(where, messages, images or [], [row.video] if row is not None else videos or [])
         fps = video_settings(self.processor)["video_fps"]
         grounded = None if row is None else ground(row, self.data_args.media_dir, fps)
         ids = []
@@ -115,6 +116,15 @@ class VistaDatasetProcessor(DatasetProcessor):
             **{f"{name}_ids": answer_ids for name, answer_ids in zip(ANSWERS, ids, strict=True)},
             "text_tokens": len(prompt_ids) - len(placeholder) * (row is not None),
         }
+
+    def _refuse_wrong_input(
+        self, where: str, messages: list[dict[str, str]], images: list[Any], videos: list[Any]
+    ) -> None:
+        """Raise RowError for a row of which the host would make wrong numbers with this template."""
+        refusal = getattr(self.template.mm_plugin, "refusal", None)
+        reason = None if refusal is None else refusal(messages, images, videos)
+        if reason is not None:
+            raise RowError(where, reason)
 
     def print_data_example(self, example: dict[str, Any]) -> None:
         """What the host prints of the first row."""

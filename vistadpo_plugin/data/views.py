@@ -12,8 +12,9 @@ from __future__ import annotations
 import math
 import zlib
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from PIL import Image
@@ -37,8 +38,21 @@ Selector = Callable[[np.ndarray], list[int]]
 """Times of all frames of a source (n,) -> indices of the frames a view takes."""
 
 
+Sampling = Literal["ends", "midpoints"]
+"""Where evenly spread frames lie, see `sample_indices`."""
+
+
 class SampledFrames(list):
-    """A view's frames, final: no family samples them again. A plain list to the host, which takes it as frames."""
+    """A view's frames, final: no family samples them again. A plain list to the host, which takes it as frames.
+
+    Where they are known, `source` is the video and `indices` are the places in it at whose times the frames are shown.
+    """
+
+    def __init__(
+        self, frames: Iterable[Image.Image] = (), source: FrameSource | None = None, indices: Sequence[int] = ()
+    ):
+        super().__init__(frames)
+        self.source, self.indices = source, tuple(indices)
 
 
 def missing_grounding(row: GroundedRow, term: str, vista: VistaArguments) -> str | None:
@@ -76,9 +90,16 @@ def token_view(row: GroundedRow, vista: VistaArguments) -> str:
     return FULL if vista.vista_token_view == "video" or "keyframe" in row.off else KEYFRAME
 
 
-def sample_indices(available: int, frames: int) -> np.ndarray:
-    """`frames` indices spread evenly over `available` frames, rounded down; repeats when there are too few."""
-    return np.linspace(0, available - 1, frames).astype(np.int64)
+def sample_indices(available: int, frames: int, sampling: Sampling = "ends") -> np.ndarray:
+    """`frames` indices spread evenly over `available` frames; repeats when there are too few.
+
+    "ends": from the first to the last, rounded down. "midpoints": from the middle of the first of `frames` equal
+    segments, rounded down, in steps of a segment, rounded.
+    """
+    if sampling == "ends":
+        return np.linspace(0, available - 1, frames).astype(np.int64)
+    segment = (available - 1) / frames
+    return math.floor(segment / 2) + np.round(segment * np.arange(frames)).astype(np.int64)
 
 
 def row_terms(row: GroundedRow, has_mate: bool, vista: VistaArguments) -> list[str]:
@@ -133,7 +154,8 @@ class ViewBuilder:
     """Decodes the views of rows.
 
     `fixed_frames` is the frame count of families that want exactly so many (None: the host's rule of `video_fps` and
-    `video_maxlen`); `shrink` is the host's own resizing of a video frame; `seed` draws noise and shuffles.
+    `video_maxlen`); `shrink` is the host's own resizing of a video frame; `seed` draws noise and shuffles; `sampling`
+    is how the family spreads its frames.
     """
 
     vista: VistaArguments
@@ -142,6 +164,7 @@ class ViewBuilder:
     fixed_frames: int | None
     shrink: Callable[[Image.Image], Image.Image]
     seed: int
+    sampling: Sampling = "ends"
 
     def build(self, row: GroundedRow, mate: GroundedRow | None, wanted: set[str]) -> dict[str, SampledFrames]:
         """The wanted views of one row. Raises RowError naming the row and the file that cannot be read."""
@@ -169,7 +192,8 @@ class ViewBuilder:
             for view in request.wanted - one.views.keys():
                 base = one.views.get(self._base(view, request))
                 if base is not None:
-                    one.views[view] = SampledFrames(self._altered(view, base, request.row))
+                    altered = self._altered(view, base, request.row)
+                    one.views[view] = SampledFrames(altered, base.source, base.indices)
             one.views = {view: one.views[view] for view in sorted(request.wanted & one.views.keys())}
         return built
 
@@ -199,7 +223,7 @@ class ViewBuilder:
             return
         for read in wanted:
             indices = read.selector(times)
-            shown = SampledFrames(frames[index] for index in indices)
+            shown = SampledFrames((frames[index] for index in indices), source, indices)
             built[read.number].views[read.view] = known.setdefault((source, tuple(indices)), shown)
 
     def _read_from(
@@ -243,8 +267,8 @@ class ViewBuilder:
         full = self._full_count(available, times)
         return self.vista.vista_clip_frames or (full if self.fixed_frames is not None else min(available, full))
 
-    @staticmethod
     def _spread(
+        self,
         count: Callable[[int, np.ndarray], int],
         among: Callable[[np.ndarray], np.ndarray] | None = None,
         row: GroundedRow | None = None,
@@ -255,7 +279,7 @@ class ViewBuilder:
             pool = np.arange(len(times)) if among is None else np.flatnonzero(among(times))
             if not len(pool):
                 raise VideoError(f"{row.video_key}: decoded frames have other times than its packets, a clip has none.")
-            return pool[sample_indices(len(pool), count(len(pool), times))].tolist()
+            return pool[sample_indices(len(pool), count(len(pool), times), self.sampling)].tolist()
 
         return select
 

@@ -18,8 +18,9 @@ from vistadpo_plugin.data.frames import FrameCounts
 from vistadpo_plugin.data.grounding import GroundedRow
 from vistadpo_plugin.data.views import CLIP, FULL, SampledFrames
 from vistadpo_plugin.evaluation.settings import user_message
+from vistadpo_plugin.models.token_kinds import TOKEN_KINDS
 
-_STACKED = ("pixel_values_videos", "video_grid_thw", "second_per_grid_ts")
+_STACKED = ("pixel_values", "pixel_values_videos", "video_grid_thw", "second_per_grid_ts")
 """Inputs that lie one after the other along the first axis, in the host's training too; the last is a list."""
 
 
@@ -105,7 +106,7 @@ class Responder:
 
 def _inputs(prepared: dict[str, Any]) -> dict[str, Any]:
     """What the video became, without the text."""
-    text = ("inputs", "attention_mask", "generation_config")
+    text = ("inputs", "attention_mask", TOKEN_KINDS, "generation_config")
     return {key: value for key, value in prepared.items() if key not in text}
 
 
@@ -138,5 +139,6 @@ def _stack(prepared: list[dict[str, Any]], pad_token_id: int) -> dict[str, Any]:
         **{key: joined(key) for key in _inputs(prepared[0])},
         "inputs": padded("inputs", pad_token_id),
         "attention_mask": padded("attention_mask", 0),
+        **({TOKEN_KINDS: padded(TOKEN_KINDS, 0)} if TOKEN_KINDS in prepared[0] else {}),
         "generation_config": prepared[0]["generation_config"],
     }

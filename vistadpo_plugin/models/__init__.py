@@ -7,7 +7,17 @@ import importlib
 
 from vistadpo_plugin.models.family import Family
 
-FILES = ("video_llava",)
+FILES = (
+    "video_llava",
+    "llava_next_video",
+    "llava_onevision",
+    "qwen2_vl",
+    "qwen2_5_vl",
+    "qwen3_vl",
+    "qwen3_5",
+    "internvl",
+    "pllava",
+)
 
 
 @functools.cache
@@ -17,5 +27,13 @@ def families() -> tuple[Family, ...]:
 
 
 def family_of(template: str | None) -> Family | None:
-    """The family that is trained with a template, None for one that is not of ours."""
+    """The first family that is trained with a template, None for one that is not of ours.
+
+    Families that share one (Qwen2-VL and Qwen2.5-VL) take frames alike; `family_of_model` tells them apart.
+    """
     return next((family for family in families() if template in family.templates), None)
+
+
+def family_of_model(model_type: str) -> Family | None:
+    """The family whose config has a `model_type`, None for one that is not of ours."""
+    return next((family for family in families() if family.model_type == model_type), None)

@@ -2,7 +2,7 @@
 
 It hands `images=None` to video processors that refuse it, decodes videos while tokenizing, and gives clips of unequal
 length unequal numbers of frames, which such models cannot stack. Here a video is always exactly `video_maxlen` frames,
-spread evenly from the first to the last and repeated where there are too few.
+spread evenly as the family has it and repeated where there are too few.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from PIL import Image
 from vistadpo_plugin.data.frames import video_settings
 from vistadpo_plugin.data.lengths import needs_cutoff
 from vistadpo_plugin.data.video import FrameSource, open_image
-from vistadpo_plugin.data.views import SampledFrames, sample_indices
+from vistadpo_plugin.data.views import SampledFrames, Sampling, sample_indices
 from vistadpo_plugin.models.family import Family
 
 
@@ -28,6 +28,11 @@ class ExactFramesPlugin(BasePlugin):
     """The host's plugin with a working processor call and an exact number of frames."""
 
     family: Family | None = None
+
+    @property
+    def sampling(self) -> Sampling:
+        """Where the frames of a video lie."""
+        return self.family.sampling
 
     def fixed_frames(self, processor: Any) -> int:
         """Frames of every video: the recipe's `video_maxlen`."""
@@ -46,7 +51,7 @@ class ExactFramesPlugin(BasePlugin):
         messages = deepcopy(messages)
         image_counts, video_counts = [1] * len(images), [1] * len(videos)
         if self.expand_mm_tokens:
-            inputs = self._get_mm_inputs(images, [], [], processor)
+            inputs = self._get_mm_inputs(images, [], [], processor, [len(images)])
             image_counts = [self.family.image_tokens(processor, inputs, number) for number in range(len(images))]
             video_counts = [
                 self.video_tokens(processor, len(v) if isinstance(v, SampledFrames) else self.fixed_frames(processor))
@@ -67,9 +72,25 @@ class ExactFramesPlugin(BasePlugin):
         shrink = functools.partial(self._preprocess_image, **kwargs)
         fps, count = kwargs["video_fps"], kwargs["video_maxlen"]
         frames = [
-            video if isinstance(video, SampledFrames) else _exactly(video, count, fps, shrink) for video in videos
+            video if isinstance(video, SampledFrames) else _exactly(video, count, self.sampling, fps, shrink)
+            for video in videos
         ]
         return {"videos": frames, "durations": [len(video) / fps for video in frames]}
+
+    def get_mm_inputs(
+        self,
+        images: list,
+        videos: list,
+        audios: list,
+        imglens: list[int],
+        vidlens: list[int],
+        audlens: list[int],
+        batch_ids: list[list[int]],
+        processor: Any,
+    ) -> dict:
+        """The inputs of a batch. Which images share a row matters: some families show several with fewer tokens."""
+        self._validate_input(processor, images, videos, audios)
+        return self._get_mm_inputs(images, videos, audios, processor, [count for count in imglens if count])
 
     def _get_mm_inputs(self, images: list, videos: list, audios: list, processor: Any, imglens: Any = None) -> dict:
         """What the image processor makes of the images, and pixel_values_videos (videos, frames, 3, h, w)."""
@@ -80,14 +101,14 @@ class ExactFramesPlugin(BasePlugin):
         return inputs
 
 
-def _exactly(video: Any, count: int, fps: float, shrink: Any) -> list[Image.Image]:
+def _exactly(video: Any, count: int, sampling: Sampling, fps: float, shrink: Any) -> list[Image.Image]:
     """A video the host hands over (a path, or a list of image paths or images) as exactly `count` frames."""
     if isinstance(video, list):
-        chosen = [video[index] for index in sample_indices(len(video), count)]
+        chosen = [video[index] for index in sample_indices(len(video), count, sampling)]
         return [shrink(open_image(frame) if isinstance(frame, str) else frame) for frame in chosen]
     source = FrameSource(video, fps)
-    times, frames = source.read(lambda times: set(sample_indices(len(times), count).tolist()), shrink)
-    return [frames[index] for index in sample_indices(len(times), count).tolist()]
+    times, frames = source.read(lambda times: set(sample_indices(len(times), count, sampling).tolist()), shrink)
+    return [frames[index] for index in sample_indices(len(times), count, sampling).tolist()]
 
 
 def refuse_cut_prompts(dataset_processor: Any) -> None:

@@ -7,7 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from vistadpo_plugin.data.views import Sampling
 
 
 @dataclass(frozen=True)
@@ -33,10 +36,14 @@ class Family:
 
     `exact_frames`: every video has exactly `video_maxlen` frames, because the model stacks videos; such a family counts
     its tokens itself: `video_tokens(processor, frames)`, and `image_tokens(processor, inputs, number)` of the image
-    `number` of those which the image processor made `inputs` of. `centre_crop`: the processor sees the centre square
-    of a frame only.
+    `number` of those which the image processor made `inputs` of. `sampling`: where those frames lie in a video.
+    `centre_crop`: the processor sees the centre square of a frame only. `tells_time`: the model is told when each frame
+    was shown.
 
-    `towers`: the attributes with vision encoders, where the host's entry names others and so leaves them unfrozen.
+    `mend` makes a plugin that works of the host's multimodal plugin.
+
+    `towers`: the attributes with vision encoders, and parameters beside them, where the host's entry names others and
+    so leaves them unfrozen. `video_end`: the parameter that the model itself puts behind the features of every video.
     `register` adds what the host or transformers lack (model classes, templates, names of weights). `refusal(messages,
     images, videos)`: a sentence on why the host would compute wrong numbers for this input, None where it does not.
     """
@@ -50,9 +57,13 @@ class Family:
     tokens_a_frame: int
     differs: str = ""
     exact_frames: bool = False
+    sampling: Sampling = "ends"
     video_tokens: Callable[[Any, int], int] | None = None
     image_tokens: Callable[[Any, dict[str, Any], int], int] | None = None
     centre_crop: bool = False
+    tells_time: bool = False
+    mend: Callable[[Any], Any] | None = None
     towers: tuple[str, ...] = ()
+    video_end: str | None = None
     register: Callable[[], None] | None = None
     refusal: Callable[[list[dict[str, str]], list[Any], list[Any]], str | None] | None = None

@@ -14,7 +14,8 @@ def refuse_wrong_input(plugin: Any, family: Family) -> None:
 
     @functools.wraps(process_messages)
     def checked(messages: list[dict], images: list, videos: list, audios: list, processor: Any) -> list[dict]:
-        reason = family.refusal(messages, images, videos)
+        # Without `expand_mm_tokens` an inference engine of its own fills the placeholders in.
+        reason = family.refusal(messages, images, videos) if plugin.expand_mm_tokens else None
         if reason is not None:
             raise ValueError(f"{family.name}: {reason}")
         return process_messages(messages, images, videos, audios, processor)

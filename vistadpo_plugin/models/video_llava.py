@@ -24,6 +24,25 @@ def image_tokens(processor: Any, inputs: dict[str, Any], number: int) -> int:
     return _frame_tokens(processor, processor.image_processor) - dropped
 
 
+def register_towers() -> None:
+    """Let both towers load from the keys of the published checkpoint.
+
+    There a tower's keys begin with `image_tower.vision_model.`, and transformers 5 takes `vision_model.` out of the
+    first submodel of a type only: the video tower loads, the image tower stays random. Our rules come first, so that
+    transformers' own find nothing left to do. Of a rule's two patterns a checkpoint is saved with the first, the one
+    without `vision_model.`: so what is trained here loads where this repair is not, too.
+    """
+    from transformers import conversion_mapping
+    from transformers.core_model_loading import WeightRenaming
+
+    known = conversion_mapping.get_checkpoint_conversion_mapping(FAMILY.model_type) or []
+    rules = [
+        WeightRenaming([rf"^{tower}(?!\.vision_model\.)", rf"^{tower}\.vision_model"], f"model.{tower}")
+        for tower in FAMILY.towers
+    ]
+    conversion_mapping.register_checkpoint_conversion_mapping(FAMILY.model_type, [*rules, *known], overwrite=True)
+
+
 FAMILY = Family(
     name="Video-LLaVA",
     model_type="video_llava",
@@ -38,4 +57,5 @@ FAMILY = Family(
     image_tokens=image_tokens,
     centre_crop=True,
     towers=("video_tower", "image_tower"),
+    register=register_towers,
 )

@@ -13,7 +13,7 @@ from PIL import Image
 
 from vistadpo_plugin.arguments import VistaArguments, check_vista_names, is_finite_number
 from vistadpo_plugin.data.frames import FrameCounts, video_settings
-from vistadpo_plugin.data.views import ViewBuilder
+from vistadpo_plugin.data.views import Sampling, ViewBuilder
 from vistadpo_plugin.doctor.source import Source, find_source
 from vistadpo_plugin.models import family_of
 
@@ -51,7 +51,10 @@ def _scaled(image: Image.Image, pixels: int) -> Image.Image:
     return image.resize((int(image.width * factor), int(image.height * factor)))
 
 
+@dataclass(frozen=True)
 class _HostFixedFrames(_HostFrames):
+    sampling: Sampling
+
     @staticmethod
     def fixed_frames(processor: Any) -> int:
         return video_settings(processor)["video_maxlen"]
@@ -129,7 +132,7 @@ def make_settings(
     sources = _sources(keys, data)
     return PreviewSettings(
         vista=vista,
-        frames=FrameCounts(_HostFixedFrames() if exact else _HostFrames(), _processor(keys), vista),
+        frames=FrameCounts(_HostFixedFrames(family.sampling) if exact else _HostFrames(), _processor(keys), vista),
         template=template,
         seed=seed,
         pairing_seed=_whole(keys, "data_seed", 0, seed),
