@@ -95,6 +95,7 @@ class Look(VistaDPOTrainer):
 class Family:
     """A tiny model of a family, its recipe keys, and its VistaDPO run."""
 
+    facts: models.Family
     recipe: dict[str, Any]
     seen: Seen
     run: Run
@@ -113,7 +114,8 @@ def family(request: pytest.FixtureRequest, demo: Demo, tmp_path_factory: pytest.
     with pytest.MonkeyPatch.context() as patch, keep_log([]) as said:
         patch.setattr(workflow, "run_vistadpo", functools.partial(workflow.run_vistadpo, trainer_class=trainer))
         run = run_recipe({**recipe, "disable_shuffling": True})
-    return Family(recipe, seen, run, said)
+    facts = importlib.import_module(f"{models.__name__}.{request.param}").FAMILY
+    return Family(facts, recipe, seen, run, said)
 
 
 def in_language_model(name: str) -> bool:
@@ -157,6 +159,7 @@ def test_packed_rows_equal_separate_rows(family: Family) -> None:
     black, _ = seen.scored["black"]
     assert ((black - separate).abs() > 1e-2).all()
     assert seen.encodes[0] == seen.encodes[1]  # the tower is asked once a view
+    assert (seen.obstacle is None) == family.facts.shares_prefixes
     if seen.obstacle is not None:
         assert any(seen.obstacle in line and "a row of its own" in line for line in family.said)
         return

@@ -58,7 +58,7 @@ class ModelShape:
 
 def shape_of(path: str, template: str | None) -> ModelShape | None:
     """The shape of `model_name_or_path`, None where nobody knows it. A name on the hub is never asked for."""
-    family = family_of(template)
+    family = family_of(template, path)
     if (Path(path) / "config.json").is_file():
         return shape_in(Path(path), family)
     if family is not None and path == family.checkpoint:

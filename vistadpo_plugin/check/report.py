@@ -11,6 +11,7 @@ from vistadpo_plugin.check import cost, memory, tokens
 from vistadpo_plugin.check.model import ModelShape, shape_of
 from vistadpo_plugin.check.recipe import Recipe
 from vistadpo_plugin.kept_activations import GIB
+from vistadpo_plugin.models import family_of
 from vistadpo_plugin.summary import term_table
 from vistadpo_plugin.workflow import row_tokens
 
@@ -32,6 +33,9 @@ def page(recipe: Recipe, gpus: int, gigabytes: float | None) -> str:
         lines += ["config and processor, as in `model_name_or_path=FOLDER`."]
         return "\n".join(lines)
     lines += ["", *_views(recipe, views, texts)]
+    if recipe.finetuning.vista_prefix_sharing and not _shares(recipe):
+        lines += ["", "This family's layers cannot follow branches: a run makes every answer a row of its own."]
+        recipe.finetuning.vista_prefix_sharing = False
     batch, most = recipe.training.per_device_train_batch_size, row_tokens(recipe.spreads_parameters, recipe.on_cpu)
     work = cost.work_of(recipe.finetuning, views, texts, batch, most)
     if tokens.FULL_VIEW in views:
@@ -43,6 +47,11 @@ def page(recipe: Recipe, gpus: int, gigabytes: float | None) -> str:
     else:
         lines += ["", *_memory(recipe, shape, work, gpus, gigabytes)]
     return "\n".join(lines)
+
+
+def _shares(recipe: Recipe) -> bool:
+    family = family_of(recipe.data.template, recipe.model.model_name_or_path)
+    return family is None or family.shares_prefixes
 
 
 def _head(recipe: Recipe, shape: ModelShape | None, gpus: int) -> Iterator[str]:

@@ -77,7 +77,7 @@ def tokenizer_of(recipe: Recipe) -> Tokenizer | None:
 
 def views_of(recipe: Recipe, tokenizer: Tokenizer | None) -> dict[str, View] | None:
     """Frames and tokens of the views that the recipe's terms look at; None for a model that nobody knows."""
-    family = family_of(recipe.data.template)
+    family = family_of(recipe.data.template, recipe.model.model_name_or_path)
     counts = None if tokenizer is None else tokenizer.frames(recipe)
     if counts is None or counts.tokens(1) is None:
         if family is None or (counts is None and recipe.model.model_name_or_path != family.checkpoint):

@@ -26,12 +26,14 @@ def families() -> tuple[Family, ...]:
     return tuple(importlib.import_module(f"{__name__}.{file}").FAMILY for file in FILES)
 
 
-def family_of(template: str | None) -> Family | None:
-    """The first family that is trained with a template, None for one that is not of ours.
+def family_of(template: str | None, checkpoint: str | None = None) -> Family | None:
+    """The family that is trained with a template, None for one that is not of ours.
 
-    Families that share one (Qwen2-VL and Qwen2.5-VL) take frames alike; `family_of_model` tells them apart.
+    Families that share one (Qwen2-VL and Qwen2.5-VL) take frames alike; of these it is the one that published
+    `checkpoint`, else the first. `family_of_model` tells them apart.
     """
-    return next((family for family in families() if template in family.templates), None)
+    fitting = [family for family in families() if template in family.templates]
+    return next((family for family in fitting if family.checkpoint == checkpoint), fitting[0] if fitting else None)
 
 
 def family_of_model(model_type: str) -> Family | None:

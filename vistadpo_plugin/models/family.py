@@ -38,7 +38,7 @@ class Family:
     its tokens itself: `video_tokens(processor, frames)`, and `image_tokens(processor, inputs, number)` of the image
     `number` of those which the image processor made `inputs` of. `sampling`: where those frames lie in a video.
     `centre_crop`: the processor sees the centre square of a frame only. `tells_time`: the model is told when each frame
-    was shown.
+    was shown. `shares_prefixes`: its layers can follow branches, so that answers on one view stand in one row.
 
     `mend` makes a plugin that works of the host's multimodal plugin.
 
@@ -62,6 +62,7 @@ class Family:
     image_tokens: Callable[[Any, dict[str, Any], int], int] | None = None
     centre_crop: bool = False
     tells_time: bool = False
+    shares_prefixes: bool = True
     mend: Callable[[Any], Any] | None = None
     towers: tuple[str, ...] = ()
     video_end: str | None = None

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Set
 from typing import Any
 
-from vistadpo_plugin.models import families
+from vistadpo_plugin.models import family_of_model
 
 
 def refuse_missing_weights(auto_class: type) -> type:
@@ -20,7 +20,7 @@ def refuse_missing_weights(auto_class: type) -> type:
         def from_pretrained(cls, pretrained_model_name_or_path: Any, **kwargs: Any) -> Any:
             path = pretrained_model_name_or_path
             model, info = super().from_pretrained(path, output_loading_info=True, **kwargs)
-            family = next((known for known in families() if known.model_type == model.config.model_type), None)
+            family = family_of_model(model.config.model_type)
             if family is not None and info["missing_keys"]:
                 raise ValueError(_sentence(str(path), family.name, info["missing_keys"], info["unexpected_keys"]))
             return model

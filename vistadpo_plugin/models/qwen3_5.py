@@ -14,5 +14,6 @@ FAMILY = Family(
     shape=Shape(4096, 32, 16, 4, 12288, 248320, tower_parameters=456_000_000),
     tokens_a_frame=110,
     tells_time=True,
+    shares_prefixes=False,
     refusal=refuse_second_video,
 )
