@@ -61,6 +61,8 @@ from llamafactory.data import converter, loader, template
 from llamafactory.hparams import parser
 from llamafactory.model.model_utils import visual
 from llamafactory.train import tuner
+import llamafactory.model.loader as model_loader
+from llamafactory.chat import chat_model
 
 def names(arguments):
     return [field.name for cls in arguments for field in dataclasses.fields(cls)]
@@ -76,6 +78,8 @@ result = {
     "loader": hasattr(loader._get_dataset_processor, "__wrapped__"),
     "template": type(template.TEMPLATES["video_llava"].mm_plugin).__module__,
     "towers": visual.COMPOSITE_MODELS["video_llava"].vision_model_keys,
+    "auto_class": model_loader.AutoModelForImageTextToText.__module__,
+    "run_chat": hasattr(chat_model.run_chat, "__wrapped__"),
     "host_is_imported": "vistadpo_plugin.host" in sys.modules,
 }
 """
@@ -88,6 +92,8 @@ PATCHED = {
     "loader": True,
     "template": "vistadpo_plugin.models.exact_frames",
     "towers": ["video_tower", "image_tower"],
+    "auto_class": "vistadpo_plugin.models.missing_weights",
+    "run_chat": True,
     "host_is_imported": True,
 }
 UNTOUCHED = {
@@ -98,6 +104,8 @@ UNTOUCHED = {
     "loader": False,
     "template": "llamafactory.data.mm_plugin",
     "towers": ["vision_tower"],
+    "auto_class": "transformers.models.auto.modeling_auto",
+    "run_chat": False,
     "host_is_imported": False,
 }
 

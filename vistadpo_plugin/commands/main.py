@@ -10,8 +10,8 @@ SUBCOMMANDS = {
     "validate": "read every row and its video, and say precisely what is wrong with them",
     "preview": "a page to look at rows as training sees them: views, time line, box and mask",
     "build": "grounded rows from the annotations of NExT-GQA or STAR, with a data card",
-    "convert": "rows to and from VistaDPO-7k's layout, and to the host's plain preference format",
-    "recipes": "list the recipes that ship, and copy one to start from",
+    "convert": "rows to and from VistaDPO-7k's layout and the host's; PLLaVA's and LLaVA-Hound's checkpoints",
+    "recipes": "list the recipes that ship, copy one, or check one: what it means, costs and needs",
     "evaluate": "benchmark tables of your models, base against tuned; or a probe of how much they look",
     "bench": "measure a training step beside the host's plain DPO step",
 }
