@@ -5,13 +5,17 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test lint clean
+.PHONY: demo test gpu lint clean
 
 demo: $(READY)
 	PATH="$(CURDIR)/$(BIN):$$PATH" vistadpo demo
 
 test: $(READY) lint
-	PATH="$(CURDIR)/$(BIN):$$PATH" python -m pytest
+	PATH="$(CURDIR)/$(BIN):$$PATH" OMP_NUM_THREADS=1 python -m pytest -n 2 --dist loadfile
+
+# What only GPUs can show, on those that are here; the report says what was checked and what was skipped, and why.
+gpu: $(READY)
+	PATH="$(CURDIR)/$(BIN):$$PATH" python -m pytest tests/gpu -q -rs
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from vistadpo_plugin.scoring import ReferenceScores, Scorer
+from vistadpo_plugin.sharded import adapter_off, same_weights
 from vistadpo_plugin.view_features import Encoded
 
 
@@ -32,10 +33,10 @@ class Reference:
         self.unwrapped = unwrapped
         self.ref_model = ref_model
         own = ref_model is None or ref_unwrapped is unwrapped
-        self.scorer = scorer if own else Scorer(ref_unwrapped)
+        self.scorer = scorer if own else Scorer(ref_unwrapped, scorer.in_step)
         self.head = self._head(scorer) if head is None else head
         # Another model may see through another tower.
-        self.shares_views = own or _equal(scorer.features.parameters(), self.scorer.features.parameters())
+        self.shares_views = own or same_weights(scorer.features.parameters(), self.scorer.features.parameters())
 
     def __call__(self, model: Any, batch: dict[str, Any], encoded: Encoded) -> ReferenceScores:
         """`model` is the (wrapped) policy; `encoded` the batch's views as far as they are encoded."""
@@ -50,7 +51,7 @@ class Reference:
         return ReferenceScores(scores.log_probs, scores.hidden, self.head)
 
     def _adapter_off(self) -> AbstractContextManager:
-        return self.unwrapped.disable_adapter() if self.ref_model is None else nullcontext()
+        return adapter_off(self.unwrapped) if self.ref_model is None else nullcontext()
 
     def _head(self, policy: Scorer) -> Callable[[Tensor], Tensor] | None:
         if self.scorer is not policy:
@@ -63,10 +64,3 @@ class Reference:
                 return policy.head.full(hidden)
 
         return head
-
-
-def _equal(one: dict[str, torch.nn.Parameter], other: dict[str, torch.nn.Parameter]) -> bool:
-    return one.keys() == other.keys() and all(
-        value.shape == other[name].shape and torch.equal(value, other[name].to(value.device))
-        for name, value in one.items()
-    )

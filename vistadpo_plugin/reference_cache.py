@@ -24,6 +24,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from vistadpo_plugin.data.grounding import GroundedRow
+from vistadpo_plugin.sharded import whole
 
 MANIFEST = "manifest.json"
 _LOG_PROBS, _NAMES, _HIDDEN = "log_probs", "names", "hidden "
@@ -167,22 +168,10 @@ def weights_hash(model: torch.nn.Module, trained: bool) -> str:
             tensors[name] = tensor
     digest = hashlib.blake2b(digest_size=16)
     for name in sorted(tensors):
-        with _gathered(tensors[name]):
-            value = tensors[name].detach().cpu().contiguous()
-            digest.update(f"{name} {tuple(value.shape)} {value.dtype}".encode())
-            digest.update(value.flatten().view(torch.uint8).numpy().data)
+        value = whole(tensors[name]).cpu().contiguous()
+        digest.update(f"{name} {tuple(value.shape)} {value.dtype}".encode())
+        digest.update(value.flatten().view(torch.uint8).numpy().data)
     return digest.hexdigest()
-
-
-def _gathered(tensor: Tensor) -> Any:
-    """The whole parameter, where DeepSpeed has spread it over ranks."""
-    from contextlib import nullcontext
-
-    if not hasattr(tensor, "ds_id"):
-        return nullcontext()
-    import deepspeed
-
-    return deepspeed.zero.GatheredParameters([tensor])
 
 
 # The keys of the recipe that change a view or who is whose mate, and so a number.

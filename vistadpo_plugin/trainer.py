@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import torch
@@ -18,11 +19,14 @@ from vistadpo_plugin.fused_lora import fuse_lora
 from vistadpo_plugin.fused_mlp import fuse_mlps
 from vistadpo_plugin.kept_activations import GIB, KeptActivations
 from vistadpo_plugin.metrics import MetricSums
+from vistadpo_plugin.model_card import add_section
 from vistadpo_plugin.objective import Objective, TermResult
 from vistadpo_plugin.reference import Reference
 from vistadpo_plugin.reference_cache import ReferenceCache
 from vistadpo_plugin.reference_fill import FillReferenceCache
+from vistadpo_plugin.run_report import RunReport
 from vistadpo_plugin.scoring import Scorer
+from vistadpo_plugin.sharded import WholeHead, keep_gathered_weights, refuse_adapted_head, spreads_parameters
 from vistadpo_plugin.view_features import Encoded
 
 logger = logging.get_logger("llamafactory.vistadpo")
@@ -42,6 +46,7 @@ class VistaDPOTrainer(CustomDPOTrainer):
         """`cache` is completed before the first step; `reference_head` stands for a reference that it knows wholly."""
         super().__init__(**kwargs)
         self.skipped = skipped
+        self.report: RunReport | None = None  # on the main process of a training run
         if cache is not None:
             self.add_callback(FillReferenceCache(self, cache))
         vista = self.finetuning_args
@@ -51,17 +56,40 @@ class VistaDPOTrainer(CustomDPOTrainer):
         self.steps_since_log = 0
         unwrapped = self.accelerator.unwrap_model(self.model)
         self.kept = None
-        if not (is_deepspeed_zero3_enabled() or self.is_fsdp_enabled):
+        spread = spreads_parameters(self.args)
+        if not spread:
             fuse_lora(unwrapped)
             fuse_mlps(unwrapped)
             self.kept = KeptActivations(unwrapped, vista.vista_activation_memory * GIB)
-        self.scorer = Scorer(unwrapped)
+        self.scorer = Scorer(unwrapped, in_step=spread)
         ref_unwrapped = None if self.ref_model is None else self.accelerator.unwrap_model(self.ref_model)
+        if spread:
+            refuse_adapted_head(unwrapped.get_output_embeddings())
+            if is_deepspeed_zero3_enabled():
+                keep_gathered_weights(unwrapped)
+            if ref_unwrapped not in (None, unwrapped):
+                # It is asked within the policy's forward, when the reference's parameters are spread again.
+                reference_head = WholeHead(ref_unwrapped.get_output_embeddings(), self.args.device)
         if reference_head is not None:
             reference_head.to(self.args.device)
         self.reference = Reference(unwrapped, self.scorer, self.ref_model, ref_unwrapped, reference_head)
         # Our loss divides by the rows of the whole step itself (see compute_loss), the Trainer must not divide again.
         self.model_accepts_loss_kwargs = True
+
+    def create_accelerator_and_postprocess(self) -> None:
+        super().create_accelerator_and_postprocess()
+        plugin = self.accelerator.state.fsdp_plugin if self.is_fsdp_enabled else None
+        if plugin is not None and plugin.mixed_precision_policy is not None:
+            # FSDP2 would cast what the model returns, our float32 log-probabilities, to bfloat16.
+            plugin.mixed_precision_policy = dataclasses.replace(plugin.mixed_precision_policy, output_dtype=None)
+
+    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
+        """Whole weights also where FSDP keeps its checkpoints in shards, its default: the Trainer writes none then."""
+        if self.is_fsdp_enabled and "FULL" not in str(self.accelerator.state.fsdp_plugin.state_dict_type):
+            weights = self.accelerator.get_state_dict(self.model)
+            if self.args.should_save:
+                self._save(output_dir or self.args.output_dir, state_dict=weights)
+        super().save_model(output_dir, _internal_call)
 
     def _get_train_sampler(self, train_dataset: PairedRows | None = None) -> PairedSampler:
         dataset = self.train_dataset if train_dataset is None else train_dataset
@@ -132,6 +160,16 @@ class VistaDPOTrainer(CustomDPOTrainer):
             logs.update(self.train_sums.means(self._sum_over_ranks, self.steps_since_log))
             self.steps_since_log = 0
         Trainer.log(self, logs, *args, **kwargs)
+
+    def create_model_card(self, *args: Any, **kwargs: Any) -> None:
+        """The card that transformers writes, as in every stage of the host, and what is known of the run."""
+        Trainer.create_model_card(self, *args, **kwargs)
+        self.add_run_to_card()
+
+    def add_run_to_card(self) -> None:
+        """Put what is known of the run into the model card; only the main process of a training run does."""
+        if self.report is not None:
+            add_section(self.report)
 
     def _sum_over_ranks(self, values: Tensor) -> Tensor:
         return self.accelerator.reduce(values, "sum")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import os
 import sys
 from dataclasses import dataclass
 from typing import Any
@@ -14,7 +15,6 @@ from llamafactory.extras.constants import IGNORE_INDEX
 from llamafactory.extras.ploting import plot_loss
 from llamafactory.model import load_model, load_tokenizer
 from llamafactory.train.trainer_utils import create_modelcard_and_push, create_ref_model
-from transformers.integrations import is_deepspeed_zero3_enabled
 
 from vistadpo_plugin.attention import share_prefixes, sharing_obstacle
 from vistadpo_plugin.bad_rows import SkippedRows, report_bad_rows, row_errors
@@ -24,6 +24,8 @@ from vistadpo_plugin.data.pairing import PairedRows
 from vistadpo_plugin.plots import plot_margins
 from vistadpo_plugin.reference_cache import ReferenceCache, identity, weights_hash
 from vistadpo_plugin.reference_fill import missing_rows
+from vistadpo_plugin.run_report import start_report
+from vistadpo_plugin.sharded import WholeHead, from_first_rank, refuse_fsdp1, spreads_parameters
 from vistadpo_plugin.summary import summarize
 from vistadpo_plugin.trainer import VistaDPOTrainer
 
@@ -62,6 +64,9 @@ def run_vistadpo(
         **parts.tokenizer_module,
     )
     if training_args.do_train:
+        if trainer.is_world_process_zero():
+            trainer.report = start_report(model_args, data_args, training_args, finetuning_args, datasets)
+            trainer.report.write()
         train_result = trainer.train(resume_from_checkpoint=training_args.resume_from_checkpoint)
         trainer.save_model()
         trainer.log_metrics("train", train_result.metrics)
@@ -73,7 +78,10 @@ def run_vistadpo(
         metrics = trainer.evaluate(metric_key_prefix="eval")
         trainer.log_metrics("eval", metrics)
         trainer.save_metrics("eval", metrics)
+    if trainer.report is not None:
+        trainer.report.finish(trainer.state.log_history)
     create_modelcard_and_push(trainer, model_args, data_args, training_args, finetuning_args)
+    trainer.add_run_to_card()  # the host writes the card past the trainer where it does not push it
 
 
 @dataclass
@@ -97,7 +105,7 @@ def prepare(
     collator_class: type[VistaCollator] = VistaCollator,
 ) -> Parts:
     """Read and check the rows, then load the model; `trainable` is the host's: adapters stay apart from their base."""
-    _settle_arguments(model_args, data_args, training_args)
+    settle_arguments(model_args, data_args, training_args, finetuning_args)
     tokenizer_module = load_tokenizer(model_args)
     tokenizer, processor = tokenizer_module["tokenizer"], tokenizer_module["processor"]
     template = get_template_and_fix_tokenizer(tokenizer, data_args)
@@ -120,13 +128,13 @@ def prepare(
         views=frames.builder(training_args.seed),
         cutoff_len=data_args.cutoff_len,
         sharing=_share_prefixes(model, finetuning_args),
-        row_tokens=_row_tokens(training_args),
+        row_tokens=row_tokens(spreads_parameters(training_args), training_args.device.type == "cpu"),
         **tokenizer_module,
     )
     return Parts(model, collator, datasets, frames, skipped, tokenizer_module)
 
 
-def _settle_arguments(model_args: Any, data_args: Any, training_args: Any) -> None:
+def settle_arguments(model_args: Any, data_args: Any, training_args: Any, finetuning_args: Any) -> None:
     """Refuse what cannot work, and set what has to hold when one step runs the model several times."""
     if data_args.streaming:
         raise ValueError(
@@ -135,6 +143,9 @@ def _settle_arguments(model_args: Any, data_args: Any, training_args: Any) -> No
         )
     if training_args.train_sampling_strategy == "group_by_length":
         raise ValueError("`train_sampling_strategy: group_by_length` does not go with `stage: vistadpo`; remove it.")
+    if training_args.do_train and finetuning_args.finetuning_type in ("full", "freeze"):
+        _refuse_adapter_folder(training_args.output_dir)
+    refuse_fsdp1(training_args)
     # What a row's files hold is read while its row is processed; a cache of that would outlive a corrected file.
     data_args.overwrite_cache = True
     model_args.use_reentrant_gc = False  # reentrant checkpointing marks parameters ready once a forward under DDP
@@ -143,6 +154,15 @@ def _settle_arguments(model_args: Any, data_args: Any, training_args: Any) -> No
     if training_args.ddp_broadcast_buffers is None:
         # Broadcasting happens once a forward, and ranks whose rows lack a view run fewer forwards.
         training_args.ddp_broadcast_buffers = False
+
+
+def _refuse_adapter_folder(output_dir: str) -> None:
+    """A model beside an adapter's files is loaded as that adapter, and the host fails at its model card."""
+    if os.path.isfile(os.path.join(output_dir, "adapter_config.json")):
+        raise ValueError(
+            f"`output_dir: {output_dir}` holds the adapter of an earlier LoRA run (adapter_config.json). A fully tuned "
+            "model saved beside it would be loaded as that adapter. Name another folder, or delete this one."
+        )
 
 
 def _paired(
@@ -199,7 +219,8 @@ def _load_reference(
     if folder is None or not training_args.do_train:
         return create_ref_model(model_args, finetuning_args), None, None
     ref_model = None if finetuning_args.ref_model is None else create_ref_model(model_args, finetuning_args)
-    weights = weights_hash(ref_model or model, trained=ref_model is None and has_adapter)
+    # Where FSDP loads sparingly, only the first rank has read the weights.
+    weights = from_first_rank(weights_hash(ref_model or model, trained=ref_model is None and has_adapter))
     parts = identity(
         weights, collator.tokenizer, collator.processor, model_args, data_args, training_args, finetuning_args
     )
@@ -209,9 +230,12 @@ def _load_reference(
     collator.cache = cache
     if ref_model is not None or has_adapter:
         return ref_model, cache, None
-    if complete and not is_deepspeed_zero3_enabled():
+    if complete:
         logger.info_rank0("The reference cache is complete: no second model is loaded.")
-        return None, cache, copy.deepcopy(model.get_output_embeddings()).requires_grad_(False)
+        head = model.get_output_embeddings()
+        if spreads_parameters(training_args):
+            return None, cache, WholeHead(head, training_args.device)
+        return None, cache, copy.deepcopy(head).requires_grad_(False)
     return create_ref_model(model_args, finetuning_args), cache, None
 
 
@@ -237,11 +261,11 @@ def _share_prefixes(model: Any, vista: Any) -> bool:
     return True
 
 
-def _row_tokens(training_args: Any) -> int:
+def row_tokens(spread: bool, on_cpu: bool) -> int:
     """How long packed rows may get: enough to fill the device, and no more activations at a time than that takes."""
-    if training_args.fsdp or is_deepspeed_zero3_enabled():
-        return sys.maxsize  # every rank must run as many forwards as the others: one
-    return 1536 if training_args.device.type == "cpu" else 16384
+    if spread:
+        return sys.maxsize  # every rank runs as many forwards as the others: one
+    return 1536 if on_cpu else 16384
 
 
 def _plot(trainer: VistaDPOTrainer, eval_dataset: Any) -> None:
