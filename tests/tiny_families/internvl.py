@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from tiny_families.parts import decoder, sharpen
 from transformers import (
     GotOcr2ImageProcessor,
     InternVLConfig,
@@ -37,19 +38,7 @@ def build(folder: Path, corpus: list[str]) -> dict[str, Any]:
         clean_up_tokenization_spaces=False,
     )
     config = InternVLConfig(
-        text_config={
-            "model_type": "qwen2",
-            "vocab_size": -(-len(tokenizer) // 64) * 64,
-            "hidden_size": 64,
-            "intermediate_size": 128,
-            "num_hidden_layers": 2,
-            "num_attention_heads": 4,
-            "num_key_value_heads": 2,
-            "max_position_embeddings": CONTEXT,
-            "bos_token_id": None,
-            "eos_token_id": tokenizer.eos_token_id,
-            "pad_token_id": tokenizer.pad_token_id,
-        },
+        text_config=decoder(tokenizer, CONTEXT, model_type="qwen2"),
         vision_config={
             "hidden_size": 32,
             "intermediate_size": 64,
@@ -77,11 +66,3 @@ def build(folder: Path, corpus: list[str]) -> dict[str, Any]:
     processor.save_pretrained(folder)
     keys = {"template": "intern_vl", "video_maxlen": 8, "video_fps": 2.0, "video_max_pixels": SIDE * SIDE}
     return {"model_name_or_path": str(folder), **keys, "cutoff_len": CONTEXT}
-
-
-def sharpen(model: torch.nn.Module) -> None:
-    """Scale all weights but the tower's up, so that answers depend on what is seen and who sees it."""
-    with torch.no_grad():
-        for name, module in model.named_modules():
-            if isinstance(module, torch.nn.Linear | torch.nn.Embedding) and "vision" not in name:
-                module.weight.mul_(20 if isinstance(module, torch.nn.Embedding) else 6)

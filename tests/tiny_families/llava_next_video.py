@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from tiny_families.internvl import sharpen
+from tiny_families.parts import decoder, sharpen
 from transformers import (
     LlavaNextImageProcessor,
     LlavaNextVideoConfig,
@@ -26,17 +26,7 @@ def build(folder: Path, corpus: list[str]) -> dict[str, Any]:
     tokenizer = train_tokenizer(corpus)
     ids = {f"{name}_token_id": getattr(tokenizer, f"{name}_token_id") for name in ("bos", "eos", "pad")}
     config = LlavaNextVideoConfig(
-        text_config={
-            "model_type": "llama",
-            "vocab_size": -(-len(tokenizer) // 64) * 64,
-            "hidden_size": 64,
-            "intermediate_size": 128,
-            "num_hidden_layers": 2,
-            "num_attention_heads": 4,
-            "num_key_value_heads": 4,
-            "max_position_embeddings": CONTEXT,
-            **ids,
-        },
+        text_config=decoder(tokenizer, CONTEXT, model_type="llama", **ids, num_key_value_heads=4),
         vision_config={
             "model_type": "clip_vision_model",
             "hidden_size": 32,

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from tiny_families.internvl import sharpen
+from tiny_families.parts import decoder, sharpen
 from transformers import (
     LlavaOnevisionConfig,
     LlavaOnevisionForConditionalGeneration,
@@ -36,19 +36,7 @@ def build(folder: Path, corpus: list[str]) -> dict[str, Any]:
         clean_up_tokenization_spaces=False,
     )
     config = LlavaOnevisionConfig(
-        text_config={
-            "model_type": "qwen2",
-            "vocab_size": -(-len(tokenizer) // 64) * 64,
-            "hidden_size": 64,
-            "intermediate_size": 128,
-            "num_hidden_layers": 2,
-            "num_attention_heads": 4,
-            "num_key_value_heads": 2,
-            "max_position_embeddings": CONTEXT,
-            "bos_token_id": None,
-            "eos_token_id": tokenizer.eos_token_id,
-            "pad_token_id": tokenizer.pad_token_id,
-        },
+        text_config=decoder(tokenizer, CONTEXT, model_type="qwen2"),
         vision_config={
             "model_type": "siglip_vision_model",
             "hidden_size": 32,

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from tiny_families.parts import decoder, sharpen
 from tiny_qwen import CONTEXT, MERGE, PATCH, PIXELS, SPECIAL, train_tokenizer
 from transformers import (
     Qwen2VLConfig,
@@ -23,19 +24,12 @@ def build(folder: Path, corpus: list[str]) -> dict[str, Any]:
     tokenizer = train_tokenizer(corpus)
     ids = {token: tokenizer.convert_tokens_to_ids(token) for token in SPECIAL}
     config = Qwen2VLConfig(
-        text_config={
-            "vocab_size": -(-len(tokenizer) // 64) * 64,
-            "hidden_size": HEAD * HEADS,
-            "intermediate_size": 128,
-            "num_hidden_layers": 2,
-            "num_attention_heads": HEADS,
-            "num_key_value_heads": 2,
-            "max_position_embeddings": CONTEXT,
-            "rope_parameters": {"rope_type": "default", "rope_theta": 10000.0, "mrope_section": [2, 3, 3]},
-            "bos_token_id": ids["<|endoftext|>"],
-            "eos_token_id": ids["<|im_end|>"],
-            "pad_token_id": ids["<|endoftext|>"],
-        },
+        text_config=decoder(
+            tokenizer,
+            CONTEXT,
+            bos_token_id=ids["<|endoftext|>"],
+            rope_parameters={"rope_type": "default", "rope_theta": 10000.0, "mrope_section": [2, 3, 3]},
+        ),
         vision_config={
             "depth": 2,
             "embed_dim": 32,
@@ -53,7 +47,7 @@ def build(folder: Path, corpus: list[str]) -> dict[str, Any]:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         model = Qwen2VLForConditionalGeneration(config)
-    sharpen(model)
+    sharpen(model, "visual", embedding=10)
     sizes = {"patch_size": PATCH, "merge_size": MERGE, "temporal_patch_size": 2}
     size = {"shortest_edge": PIXELS, "longest_edge": 16 * PIXELS}
     processor = Qwen2VLProcessor(
@@ -70,14 +64,3 @@ def recipe_keys(folder: Path, template: str, pixels: int = 4 * PIXELS) -> dict[s
     """Of clips of 4 to 6 s: 5 frames, or 4 where that is their length, at other distances than `video_fps` says."""
     frames = {"video_fps": 1.1, "video_maxlen": 5, "video_max_pixels": pixels, "video_min_pixels": pixels // 4}
     return {"model_name_or_path": str(folder), "template": template, **frames, "cutoff_len": CONTEXT}
-
-
-def sharpen(model: torch.nn.Module, linear: float = 6.0) -> None:
-    """Scale the language model's and the merger's weights up, so that answers depend on what is seen and where."""
-    seen: set[int] = set()
-    with torch.no_grad():
-        for name, module in model.named_modules():
-            scaled = isinstance(module, torch.nn.Linear | torch.nn.Embedding) and id(module.weight) not in seen
-            if scaled and ("visual" not in name or "merger" in name):
-                seen.add(id(module.weight))  # once, where the head is the embeddings
-                module.weight.mul_(10 if isinstance(module, torch.nn.Embedding) else linear)

@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from tiny_families.qwen2_vl import recipe_keys, sharpen
-from tiny_families.qwen3_vl import make_processor, text_config, token_ids, vision_config
-from tiny_qwen import train_tokenizer
+from tiny_families.parts import decoder, sharpen
+from tiny_families.qwen2_vl import recipe_keys
+from tiny_families.qwen3_vl import make_processor, token_ids, vision_config
+from tiny_qwen import CONTEXT, train_tokenizer
 from transformers import Qwen3_5Config, Qwen3_5ForConditionalGeneration
 
 
@@ -17,7 +18,7 @@ def build(folder: Path, corpus: list[str]) -> dict[str, Any]:
     tokenizer = train_tokenizer(corpus)
     config = Qwen3_5Config(
         text_config={
-            **text_config(tokenizer),
+            **decoder(tokenizer, CONTEXT),
             "head_dim": 32,
             "layer_types": ["linear_attention", "full_attention"],
             "linear_num_key_heads": 2,
@@ -38,7 +39,7 @@ def build(folder: Path, corpus: list[str]) -> dict[str, Any]:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(2)
         model = Qwen3_5ForConditionalGeneration(config)
-    sharpen(model, linear=20.0)
+    sharpen(model, "visual", linear=20, embedding=10)
     with torch.no_grad():
         attention = model.model.language_model.layers[1].self_attn
         attention.q_norm.weight.add_(4)  # queries are normed: only this makes attention sharp

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from tiny_families.qwen2_vl import HEAD, HEADS, recipe_keys, sharpen
+from tiny_families.parts import decoder, sharpen
+from tiny_families.qwen2_vl import HEAD, HEADS, recipe_keys
 from tiny_qwen import CONTEXT, MERGE, SPECIAL, train_tokenizer
 from transformers import (
     PreTrainedTokenizerFast,
@@ -25,16 +26,17 @@ def build(folder: Path, corpus: list[str]) -> dict[str, Any]:
     """Write the model to `folder`; returns its recipe keys."""
     tokenizer = train_tokenizer(corpus)
     config = Qwen3VLConfig(
-        text_config={
-            **text_config(tokenizer),
-            "head_dim": HEAD,
-            "rope_parameters": {
+        text_config=decoder(
+            tokenizer,
+            CONTEXT,
+            head_dim=HEAD,
+            rope_parameters={
                 "rope_type": "default",
                 "rope_theta": 10000.0,
                 "mrope_section": [4, 2, 2],
                 "mrope_interleaved": True,
             },
-        },
+        ),
         vision_config={**vision_config(), "deepstack_visual_indexes": [0, 1]},
         **token_ids(tokenizer),
         tie_word_embeddings=True,
@@ -42,25 +44,10 @@ def build(folder: Path, corpus: list[str]) -> dict[str, Any]:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(1)
         model = Qwen3VLForConditionalGeneration(config)
-    sharpen(model)
+    sharpen(model, "visual", embedding=10)
     model.save_pretrained(folder)
     make_processor(tokenizer).save_pretrained(folder)
     return recipe_keys(folder, "qwen3_vl_nothink")
-
-
-def text_config(tokenizer: PreTrainedTokenizerFast) -> dict[str, Any]:
-    return {
-        "vocab_size": -(-len(tokenizer) // 64) * 64,
-        "hidden_size": HEAD * HEADS,
-        "intermediate_size": 128,
-        "num_hidden_layers": 2,
-        "num_attention_heads": HEADS,
-        "num_key_value_heads": 2,
-        "max_position_embeddings": CONTEXT,
-        "bos_token_id": None,
-        "eos_token_id": tokenizer.eos_token_id,
-        "pad_token_id": tokenizer.pad_token_id,
-    }
 
 
 def vision_config() -> dict[str, Any]:
