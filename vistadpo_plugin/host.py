@@ -256,38 +256,28 @@ def _patch_chat_model(chat_model: ModuleType) -> None:
     host_model = chat_model.ChatModel
     host_achat, host_astream_chat, host_run_chat = host_model.achat, host_model.astream_chat, chat_model.run_chat
 
-    async def read(model: Any, videos: list | None) -> list | None:
+    signature = inspect.signature(host_achat)  # the streaming one takes the same
+
+    async def read(*args: Any, **kwargs: Any) -> inspect.BoundArguments:
+        """What a question is asked with, its videos as training reads them."""
         from vistadpo_plugin.served_videos import read_videos
 
-        return await asyncio.to_thread(read_videos, videos, model.engine.template.mm_plugin, model.engine.processor)
+        given = signature.bind(*args, **kwargs)
+        given.apply_defaults()
+        engine, videos = given.arguments["self"].engine, given.arguments["videos"]
+        plugin, processor = engine.template.mm_plugin, engine.processor
+        given.arguments["videos"] = await asyncio.to_thread(read_videos, videos, plugin, processor)
+        return given
 
     @functools.wraps(host_achat)
-    async def achat(
-        self: Any,
-        messages: list,
-        system: Any = None,
-        tools: Any = None,
-        images: Any = None,
-        videos: Any = None,
-        *args: Any,
-        **kwargs: Any,
-    ) -> Any:
-        videos = await read(self, videos)
-        return await host_achat(self, messages, system, tools, images, videos, *args, **kwargs)
+    async def achat(*args: Any, **kwargs: Any) -> Any:
+        given = await read(*args, **kwargs)
+        return await host_achat(*given.args, **given.kwargs)
 
     @functools.wraps(host_astream_chat)
-    async def astream_chat(
-        self: Any,
-        messages: list,
-        system: Any = None,
-        tools: Any = None,
-        images: Any = None,
-        videos: Any = None,
-        *args: Any,
-        **kwargs: Any,
-    ) -> Any:
-        videos = await read(self, videos)
-        async for token in host_astream_chat(self, messages, system, tools, images, videos, *args, **kwargs):
+    async def astream_chat(*args: Any, **kwargs: Any) -> Any:
+        given = await read(*args, **kwargs)
+        async for token in host_astream_chat(*given.args, **given.kwargs):
             yield token
 
     @functools.wraps(host_run_chat)

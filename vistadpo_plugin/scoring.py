@@ -74,8 +74,7 @@ class Scorer:
         hidden = []
         agreement = agree(self._work(batch, encoded)) if self.in_step else None
         for number, group in enumerate(batch["groups"]):
-            answers = group["answers"]
-            request = AnswerRequest(answers["row"], answers["column"], answers["token"], answers["token_term"])
+            request, answers = _request(group), group["answers"]
             if reference is not None:
                 request.reference, request.reference_head = reference.hidden[number], reference.head
             per_token = self._forward(model, batch["views"], group, encoded, request, _share(agreement, number))
@@ -85,9 +84,9 @@ class Scorer:
         if agreement is not None:
             for number in range(len(batch["groups"]), len(agreement.forwards)):
                 group = _spare(batch)
-                answers = group["answers"]
-                request = AnswerRequest(answers["row"], answers["column"], answers["token"], answers["token_term"])
-                per_token = self._forward(model, batch["views"], group, encoded, request, _share(agreement, number))
+                per_token = self._forward(
+                    model, batch["views"], group, encoded, _request(group), _share(agreement, number)
+                )
                 sums = sums + per_token.sum() * 0  # in the graph, as the other ranks run theirs backwards as well
         return Scores(sums[0], tokens, sums[1], hidden)
 
@@ -126,6 +125,11 @@ class Scorer:
                 f"{type(model).__name__} changes what its output head returns, so its answers cannot be scored."
             )
         return logits
+
+
+def _request(group: dict[str, Any]) -> AnswerRequest:
+    answers = group["answers"]
+    return AnswerRequest(answers["row"], answers["column"], answers["token"], answers["token_term"])
 
 
 def _spare(batch: dict[str, Any]) -> dict[str, Any]:

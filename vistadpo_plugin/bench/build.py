@@ -68,7 +68,7 @@ def _build_model(folder: Path, tokenizer: Any, preset: Preset) -> None:
     import torch
     from transformers import CLIPVisionConfig, LlamaConfig, VideoLlavaConfig, VideoLlavaForConditionalGeneration
 
-    from vistadpo_plugin.demo.tiny_model import make_processor
+    from vistadpo_plugin.models.video_llava import make_processor
 
     vision = CLIPVisionConfig(
         hidden_size=preset.tower_hidden,

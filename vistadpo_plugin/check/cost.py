@@ -15,7 +15,7 @@ import torch
 from vistadpo_plugin.arguments import VistaArguments
 from vistadpo_plugin.check.model import ModelShape
 from vistadpo_plugin.check.tokens import CLIP_VIEW, FULL_VIEW, KEYFRAME_VIEW, Texts, View
-from vistadpo_plugin.data.collator import SCORED
+from vistadpo_plugin.data.collator import SCORED, term_pairs
 from vistadpo_plugin.data.grounding import GroundedRow
 from vistadpo_plugin.data.groups import Bundle, Sequence, packed_groups, same_beginning, separate_groups
 from vistadpo_plugin.data.views import (
@@ -54,14 +54,8 @@ class Work:
 
 def scored(vista: VistaArguments) -> dict[str, list[tuple[str, str]]]:
     """For each term the (view, answer) pairs that a row with every kind of grounding scores."""
-    return {
-        term: [
-            (view, answer)
-            for view in term_views(_FULL_ROW, term, vista)
-            for answer in SCORED.get(term, ("chosen",))
-        ]
-        for term in row_terms(_FULL_ROW, True, vista)
-    }  # fmt: skip
+    terms = row_terms(_FULL_ROW, True, vista)
+    return {term: term_pairs(term, term_views(_FULL_ROW, term, vista)) for term in terms}
 
 
 def work_of(vista: VistaArguments, views: dict[str, View], texts: Texts, batch: int, most: int) -> Work:

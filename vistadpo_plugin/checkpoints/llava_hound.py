@@ -18,7 +18,7 @@ from vistadpo_plugin.checkpoints.mapping import ROTARY, check_weights, expected_
 from vistadpo_plugin.checkpoints.output import Converted
 from vistadpo_plugin.checkpoints.vocabulary import add_tokens, grow_vocabulary
 from vistadpo_plugin.checkpoints.weights import read_weights
-from vistadpo_plugin.demo.tiny_model import FRAMES, make_processor
+from vistadpo_plugin.models.video_llava import FRAMES, make_processor
 
 PROJECTOR = {"0": "linear_1", "2": "linear_2"}  # places in the original's Sequential; 1 is the activation
 _TEXT_REQUIRED = ("hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads")

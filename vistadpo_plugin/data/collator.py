@@ -50,6 +50,11 @@ SCORED = {
 """Answers a term scores on its one view; the view terms score `chosen` on two views, preferred first."""
 
 
+def term_pairs(term: str, views: tuple[str, ...]) -> list[tuple[str, str]]:
+    """The (view, answer) pairs that a term scores on its views, in the order of a batch's `sequences`."""
+    return [(view, answer) for view in views for answer in SCORED.get(term, ("chosen",))]
+
+
 def _width(term: str) -> int:
     """Sequences a term scores in a row."""
     return len(SCORED.get(term, ("preferred view", "rejected view")))
@@ -197,9 +202,7 @@ class VistaCollator(MultiModalDataCollatorForSeq2Seq):
         for term in terms:
             views = (FULL,) if grounding is None else term_views(grounding, term, self.vista)
             scored[term] = [
-                (view if row[f"{answer}_ids"] else None, answer)
-                for view in views
-                for answer in SCORED.get(term, ("chosen",))
+                (view if row[f"{answer}_ids"] else None, answer) for view, answer in term_pairs(term, views)
             ]
         return scored
 

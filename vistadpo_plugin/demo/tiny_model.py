@@ -7,6 +7,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from vistadpo_plugin.models.video_llava import FRAMES, make_processor
+
 if TYPE_CHECKING:
     import numpy as np
     import torch
@@ -15,7 +17,6 @@ if TYPE_CHECKING:
         PreTrainedTokenizerBase,
         PreTrainedTokenizerFast,
         VideoLlavaForConditionalGeneration,
-        VideoLlavaProcessor,
     )
 
 # The conversation of LLaMA-Factory's template video_llava, which encodes system, user turn and answer one by one.
@@ -25,7 +26,6 @@ SYSTEM = (
 )
 USER = "USER: {content} ASSISTANT:"
 
-FRAMES = 8
 CONTEXT = 4096
 VOCABULARY = 768
 EMBEDDING_GAIN, LINEAR_GAIN, SHARP_GAIN = 20.0, 6.0, 12.0
@@ -68,23 +68,6 @@ def train_tokenizer(corpus: Iterable[str]) -> PreTrainedTokenizerFast:
         model_max_length=CONTEXT,
         padding_side="left",
         clean_up_tokenization_spaces=False,
-    )
-
-
-def make_processor(tokenizer: PreTrainedTokenizerFast, image_size: int, patch_size: int) -> VideoLlavaProcessor:
-    from transformers import VideoLlavaImageProcessor, VideoLlavaProcessor, VideoLlavaVideoProcessor
-
-    sizes: dict[str, Any] = {
-        "size": {"shortest_edge": image_size},
-        "crop_size": {"height": image_size, "width": image_size},
-    }
-    return VideoLlavaProcessor(
-        image_processor=VideoLlavaImageProcessor(**sizes),
-        video_processor=VideoLlavaVideoProcessor(**sizes),
-        tokenizer=tokenizer,
-        patch_size=patch_size,
-        vision_feature_select_strategy="default",
-        num_additional_image_tokens=1,
     )
 
 

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from vistadpo_plugin.models.family import Family, Shape
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast, VideoLlavaProcessor
+
+FRAMES = 8
+"""What the model was trained on."""
 
 
 def _frame_tokens(processor: Any, pixel_processor: Any) -> int:
@@ -22,6 +28,24 @@ def image_tokens(processor: Any, inputs: dict[str, Any], number: int) -> int:
     """An image loses it."""
     dropped = processor.vision_feature_select_strategy == "default"
     return _frame_tokens(processor, processor.image_processor) - dropped
+
+
+def make_processor(tokenizer: PreTrainedTokenizerFast, image_size: int, patch_size: int) -> VideoLlavaProcessor:
+    """The processor of a Video-LLaVA whose towers see square frames of `image_size` px."""
+    from transformers import VideoLlavaImageProcessor, VideoLlavaProcessor, VideoLlavaVideoProcessor
+
+    sizes: dict[str, Any] = {
+        "size": {"shortest_edge": image_size},
+        "crop_size": {"height": image_size, "width": image_size},
+    }
+    return VideoLlavaProcessor(
+        image_processor=VideoLlavaImageProcessor(**sizes),
+        video_processor=VideoLlavaVideoProcessor(**sizes),
+        tokenizer=tokenizer,
+        patch_size=patch_size,
+        vision_feature_select_strategy="default",
+        num_additional_image_tokens=1,
+    )
 
 
 def register_towers() -> None:
