@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,6 +12,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
+from launching import COMMAND, launch_environment
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 needs_shared = pytest.mark.skipif(not (SHARED / "data").is_dir(), reason="the shared annotations are not here")
@@ -130,18 +129,11 @@ def train(recipe: dict[str, Any]) -> Callable[..., Run]:
     return run
 
 
-# What changes how the host starts, and would make a test of the command line another test.
-_LAUNCH = ("VISTADPO_AUTOLOAD", "FORCE_TORCHRUN", "NPROC_PER_NODE", "NNODES", "USE_RAY", "USE_MCA", "USE_V1")
-
-
 def launch_cli(recipe: Path, *overrides: str, **environment: str) -> subprocess.CompletedProcess[str]:
     """The real command, `llamafactory-cli train RECIPE overrides`; its standard error is in `stdout` too."""
-    commands = Path(sys.executable).parent
-    inherited = {key: value for key, value in os.environ.items() if key not in _LAUNCH}
-    path = f"{commands}{os.pathsep}{inherited['PATH']}"  # the host looks for torchrun there
     return subprocess.run(
-        [commands / "llamafactory-cli", "train", recipe, *overrides],
-        env={**inherited, "PATH": path, "CUDA_VISIBLE_DEVICES": "", **environment},
+        [COMMAND, "train", recipe, *overrides],
+        env=launch_environment(**environment),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

@@ -9,8 +9,6 @@ from __future__ import annotations
 import functools
 import json
 import os
-import subprocess
-import sys
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,7 +19,7 @@ import pytest
 import torch
 from capture import Gradients
 from conftest import Demo, run_recipe, tiny_recipe, write_rows
-from launching import free_port, launch_environment
+from launching import torchrun
 from test_distributed import Logs
 from transformers import AutoModelForImageTextToText, TrainerCallback
 
@@ -90,11 +88,7 @@ def run_workers(folder: Path, code: str, recipes: dict[str, dict[str, Any]], **e
     # The group outlives a recipe: its successor could not form one again at the same place.
     keep = "import torch.distributed as dist\ndist.destroy_process_group = lambda *a, **k: None\n"
     script.write_text(head + keep + code)
-    command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2"]
-    command += ["--master_addr", "127.0.0.1", "--master_port", free_port(), str(script)]
-    environment = launch_environment(**environment)
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=580, check=False)
-    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-6000:]
+    torchrun(script, 2, timeout=580, **environment)
     return {name: [torch.load(folder / f"{name}-{rank}.pt", weights_only=False) for rank in (0, 1)] for name in recipes}
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import re
-import socket
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from capture import FirstBatch
 from conftest import Demo, keep_log, run_recipe, tiny_recipe, write_rows
 from data.barcode_video import draw, write_video
 from host_commands import start
+from launching import free_port
 from starlette.testclient import TestClient
 from test_scoring import views_of_sequences
 from tiny_qwen import PIXELS, build_tiny_llama, build_tiny_qwen
@@ -126,11 +126,9 @@ def body(video: str | Path, **keys: Any) -> dict[str, Any]:
 def client(video_llava: Trained, media: Media, tmp_path_factory: pytest.TempPathFactory) -> Iterator[openai.OpenAI]:
     """OpenAI's client of the real command, which may read what lies in the media folder."""
     folder = tmp_path_factory.mktemp("served")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     keys = {**video_llava.keys, "infer_dtype": "float32", "max_new_tokens": NEW_TOKENS}
-    environment = {"API_HOST": "127.0.0.1", "API_PORT": str(port), "SAFE_MEDIA_PATH": str(media.folder)}
+    environment = {"API_HOST": "127.0.0.1", "API_PORT": port, "SAFE_MEDIA_PATH": str(media.folder)}
     server = start("api", "chat_videollava", keys, folder, **environment)
     client = openai.OpenAI(base_url=f"http://127.0.0.1:{port}/v1", api_key="none", max_retries=0)
     try:

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import socket
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +11,7 @@ import pytest
 import torch
 from capture import Gradients
 from conftest import Demo, run_recipe, tiny_recipe
+from launching import torchrun
 from transformers import TrainerCallback
 
 WORKER = """
@@ -49,17 +47,6 @@ def train_and_save(args: str, out: str) -> None:
     run_recipe(json.loads(Path(args).read_text()), gradients, logs)
     seen = {"gradients": gradients.steps, "logs": logs.logs, "world": logs.world_size, "wrapped": logs.wrapped}
     torch.save(seen, f"{out}-{os.environ.get('RANK', 'alone')}.pt")
-
-
-def torchrun(script: Path, processes: int) -> None:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = str(probe.getsockname()[1])
-    command = [sys.executable, "-m", "torch.distributed.run", "--master_addr", "127.0.0.1", "--master_port", port]
-    command += ["--nproc_per_node", str(processes), str(script)]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
-    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
 
 
 @pytest.fixture(scope="module")

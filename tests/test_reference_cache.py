@@ -15,9 +15,9 @@ import pytest
 import torch
 from capture import Gradients
 from conftest import Demo, Run, keep_log, run_recipe, tiny_recipe, write_rows
+from launching import torchrun
 from llamafactory.data.template import TEMPLATES
 from safetensors.torch import load_file, save_file
-from test_distributed import torchrun
 from transformers import TrainerCallback
 from transformers.models.llama.modeling_llama import LlamaModel
 
