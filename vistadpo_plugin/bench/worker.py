@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -75,13 +76,37 @@ class Stopwatch(TrainerCallback):
         if self.profiler is not None:
             self.profiler.stop()
             operations = self.profiler.key_averages(group_by_input_shape=True)
-            table = operations.table(sort_by="self_cpu_time_total", row_limit=60, max_shapes_column_width=120)
-            self.profile.write_text(table)
+            by = "self_cuda_time_total" if torch.cuda.is_available() else "self_cpu_time_total"
+            table = operations.table(sort_by=by, row_limit=60, max_shapes_column_width=120)
+            self.profile.write_text(f"{_kernels(self.profiler)}{table}")
         started = time.perf_counter()
         batches = sum(1 for _ in train_dataloader)
         self.measured["data_seconds_per_row"] = (
             (time.perf_counter() - started) / batches / args.per_device_train_batch_size
         )
+
+
+# What makes the processor wait for the device, by the profiler's names.
+WAITS = ("aten::item", "aten::nonzero", "cudaStreamSynchronize", "cudaDeviceSynchronize", "cudaEventSynchronize")
+
+
+def _kernels(profiler: Any) -> str:
+    """The ten kernels that take most of the device's time, how much of it no kernel runs, and how often the processor
+    waits; nothing on a CPU."""
+    found = [event for event in profiler.events() if event.device_type == torch.autograd.DeviceType.CUDA]
+    if not found:
+        return ""
+    took: dict[str, list[float]] = {}
+    for event in found:
+        took.setdefault(event.name, []).append(event.time_range.elapsed_us())
+    total = sum(map(sum, took.values()))
+    span = max(event.time_range.end for event in found) - min(event.time_range.start for event in found)
+    lines = [f"kernels: {total / 1e6:.3f} s of {span / 1e6:.3f} s, {len(found)} launches"]
+    for name, times in sorted(took.items(), key=lambda item: -sum(item[1]))[:10]:
+        lines.append(f"{sum(times) / total:6.1%}  {sum(times) / 1e6:7.3f} s  {len(times):6d} x  {name[:150]}")
+    waits = Counter(event.name for event in profiler.events() if event.name in WAITS)
+    lines.append("waits: " + ", ".join(f"{name} {waits[name]}" for name in WAITS))
+    return "\n".join(lines) + "\n\n"
 
 
 def _reset_peak() -> None:
