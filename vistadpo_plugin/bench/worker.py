@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import sys
 import time
@@ -18,6 +19,7 @@ from vistadpo_plugin.bench.build import recipe
 from vistadpo_plugin.bench.presets import PRESETS
 
 MIB = 2**20
+PROFILED = 2  # steps: more say the same, and reading them takes minutes
 
 
 class Counts:
@@ -130,6 +132,8 @@ def measure(job: dict[str, Any]) -> dict[str, Any]:
     from llamafactory.train.tuner import run_exp
 
     preset, run = PRESETS[job["preset"]], job["run"]
+    if job["profile"]:
+        preset = dataclasses.replace(preset, steps=PROFILED)
     watch = Stopwatch(preset.warmup, Counts(), Path(job["profile"]) if job["profile"] else None)
     args = recipe(Path(job["folder"]), preset, run, Path(job["output_dir"]), torch.cuda.is_available())
     parts = _other_parts(run)
