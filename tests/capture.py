@@ -9,7 +9,7 @@ import pytest
 import torch
 from transformers import TrainerCallback
 
-from vistadpo_plugin.scoring import ReferenceScores, Scorer, Scores
+from vistadpo_plugin.scoring.scorer import ReferenceScores, Scorer, Scores
 
 
 class Gradients(TrainerCallback):

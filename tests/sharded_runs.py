@@ -19,8 +19,8 @@ import pytest
 import torch
 from capture import Gradients
 from conftest import Demo, run_recipe, tiny_recipe, write_rows
+from launch.test_distributed import Logs
 from launching import torchrun
-from test_distributed import Logs
 from transformers import AutoModelForImageTextToText, TrainerCallback
 
 GROUNDING = ("event", "keyframe", "box", "rejected_irrelevant")

@@ -14,14 +14,14 @@ from peft import LoraConfig, get_peft_model
 from transformers import AutoModelForImageTextToText
 
 from vistadpo_plugin.arguments import VistaArguments
-from vistadpo_plugin.attention import share_prefixes
-from vistadpo_plugin.data.groups import Bundle, Sequence, packed_groups, same_beginning, separate_groups
-from vistadpo_plugin.fused_lora import fuse_lora
-from vistadpo_plugin.fused_mlp import fuse_mlps
-from vistadpo_plugin.objective import Objective
-from vistadpo_plugin.reference import Reference
-from vistadpo_plugin.scoring import Scorer
-from vistadpo_plugin.view_features import Encoded
+from vistadpo_plugin.data.batches.groups import Bundle, Sequence, packed_groups, same_beginning, separate_groups
+from vistadpo_plugin.reference.reference import Reference
+from vistadpo_plugin.scoring.attention import share_prefixes
+from vistadpo_plugin.scoring.fast.fused_lora import fuse_lora
+from vistadpo_plugin.scoring.fast.fused_mlp import fuse_mlps
+from vistadpo_plugin.scoring.scorer import Scorer
+from vistadpo_plugin.scoring.view_features import Encoded
+from vistadpo_plugin.training.objective import Objective
 
 PADDING, EOS = 2, 1
 WORDS = range(280, 460)  # neither special nor beyond the tiny vocabularies

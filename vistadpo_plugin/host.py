@@ -32,7 +32,7 @@ from typing import Any, Literal
 from vistadpo_plugin import __version__, autoload
 from vistadpo_plugin.arguments import VistaArguments, check_vista_names, is_finite_number
 from vistadpo_plugin.models import families, family_of
-from vistadpo_plugin.resolved_recipe import given_keys
+from vistadpo_plugin.run_record.resolved_recipe import given_keys
 
 KNOWN_VERSIONS = ("0.9.5",)
 PATCHED = "_vistadpo_patched"
@@ -145,7 +145,7 @@ def _patch_tuner(tuner: ModuleType) -> None:
         model_args: Any, data_args: Any, training_args: Any, finetuning_args: Any, callbacks: list | None = None
     ) -> None:
         if is_vistadpo(finetuning_args):
-            from vistadpo_plugin.workflow import run_vistadpo
+            from vistadpo_plugin.training.workflow import run_vistadpo
 
             data_args.use_vistadpo = True
             run_vistadpo(model_args, data_args, training_args, finetuning_args, callbacks)
@@ -161,7 +161,7 @@ def _patch_tuner(tuner: ModuleType) -> None:
 
 
 def _patch_converter(converter: ModuleType) -> None:
-    from vistadpo_plugin.data.converter import VistaDatasetConverter
+    from vistadpo_plugin.data.rows.converter import VistaDatasetConverter
 
     converter.register_dataset_converter("vistadpo", VistaDatasetConverter)
 
@@ -186,7 +186,7 @@ def _patch_loader(loader: ModuleType) -> None:
         if dataset_attr.formatting != "vistadpo" or dataset_attr.load_from != "file":
             return host_load_single_dataset(dataset_attr, model_args, data_args, training_args)
 
-        from vistadpo_plugin.data.reader import load_rows
+        from vistadpo_plugin.data.rows.reader import load_rows
 
         # Only the host's file reader is exchanged (Arrow wants one type a field throughout a file, rows do not keep to
         # that); sampling, max_samples, streaming and conversion stay the host's.
@@ -202,7 +202,7 @@ def _patch_loader(loader: ModuleType) -> None:
         data_args: Any, stage: str, template: Any, tokenizer: Any, processor: Any, do_generate: bool = False
     ) -> Any:
         if is_vistadpo(data_args):
-            from vistadpo_plugin.data.processor import VistaDatasetProcessor
+            from vistadpo_plugin.data.rows.processor import VistaDatasetProcessor
 
             return VistaDatasetProcessor(template, tokenizer, processor, data_args)
         made = host_get_dataset_processor(data_args, stage, template, tokenizer, processor, do_generate)
@@ -260,7 +260,7 @@ def _patch_chat_model(chat_model: ModuleType) -> None:
 
     async def read(*args: Any, **kwargs: Any) -> inspect.BoundArguments:
         """What a question is asked with, its videos as training reads them."""
-        from vistadpo_plugin.served_videos import read_videos
+        from vistadpo_plugin.serving.videos import read_videos
 
         given = signature.bind(*args, **kwargs)
         given.apply_defaults()
@@ -282,7 +282,7 @@ def _patch_chat_model(chat_model: ModuleType) -> None:
 
     @functools.wraps(host_run_chat)
     def run_chat() -> None:
-        from vistadpo_plugin.terminal_chat import with_videos
+        from vistadpo_plugin.serving.terminal import with_videos
 
         # The host's loop stays as it is; only the model that it makes for itself is ours.
         chat_model.ChatModel = with_videos(host_model)
@@ -301,7 +301,7 @@ def _patch_hf_engine(hf_engine: ModuleType) -> None:
 
     @functools.wraps(host_init)
     def init(self: Any, model_args: Any, *args: Any, **kwargs: Any) -> None:
-        from vistadpo_plugin.served_frames import warn_of_other_frames
+        from vistadpo_plugin.serving.frames import warn_of_other_frames
 
         host_init(self, model_args, *args, **kwargs)
         warn_of_other_frames(model_args)
@@ -309,7 +309,7 @@ def _patch_hf_engine(hf_engine: ModuleType) -> None:
     @functools.wraps(host_process_args)
     def process_args(*args: Any, **kwargs: Any) -> tuple[dict[str, Any], int]:
         from vistadpo_plugin.models.token_kinds import add_token_kinds
-        from vistadpo_plugin.served_videos import refuse_too_long
+        from vistadpo_plugin.serving.videos import refuse_too_long
 
         inputs, tokens = host_process_args(*args, **kwargs)
         given = parameters.bind(*args, **kwargs).arguments
@@ -326,13 +326,13 @@ def _patch_api(app: ModuleType) -> None:
 
     @functools.wraps(host_respond)
     async def respond(request: Any, chat_model: Any) -> Any:
-        from vistadpo_plugin import served_requests
+        from vistadpo_plugin.serving import requests as served_requests
 
         return await served_requests.respond(host_respond, request, chat_model)
 
     @functools.wraps(host_stream)
     def stream(request: Any, chat_model: Any) -> Any:
-        from vistadpo_plugin import served_requests
+        from vistadpo_plugin.serving import requests as served_requests
 
         return served_requests.stream(host_stream, request, chat_model)
 

@@ -22,11 +22,11 @@ from nextgqa_made import LINES, read_jsonl, write_nextgqa
 from star_made import star_question
 
 from vistadpo_plugin.arguments import VistaArguments
-from vistadpo_plugin.build.text import sentence
 from vistadpo_plugin.commands.build import main
-from vistadpo_plugin.data.grounding import ground
-from vistadpo_plugin.data.rows import parse_row
-from vistadpo_plugin.data.views import CLIP, KEYFRAME, ViewBuilder
+from vistadpo_plugin.data.rows.grounding import ground
+from vistadpo_plugin.data.rows.schema import parse_row
+from vistadpo_plugin.data.views.views import CLIP, KEYFRAME, ViewBuilder
+from vistadpo_plugin.datasets.text import sentence
 
 VIDEOS = sorted({line[0] for line in LINES})
 

@@ -15,10 +15,10 @@ from PIL import Image
 
 from vistadpo_plugin.arguments import VistaArguments
 from vistadpo_plugin.commands.convert import main
-from vistadpo_plugin.data.grounding import ground
-from vistadpo_plugin.data.rows import parse_row
-from vistadpo_plugin.data.video import images_in
-from vistadpo_plugin.data.views import CLIP, CLIP_NEGATIVE, KEYFRAME, ViewBuilder
+from vistadpo_plugin.data.rows.grounding import ground
+from vistadpo_plugin.data.rows.schema import parse_row
+from vistadpo_plugin.data.video.video import images_in
+from vistadpo_plugin.data.views.views import CLIP, CLIP_NEGATIVE, KEYFRAME, ViewBuilder
 
 TEXTS = {"prompt": "What happens?", "chosen": "A bar turns white.", "rejected": "A bar turns red."}
 FULL = {
@@ -220,7 +220,7 @@ def host_rows(folder: Path, name: str, formatting: str) -> list[dict[str, Any]]:
     arguments = SimpleNamespace(media_dir=str(folder), use_vistadpo=False)
     convert = get_dataset_converter(attributes.formatting, attributes, arguments)
     if formatting == "vistadpo":
-        from vistadpo_plugin.data.reader import load_rows
+        from vistadpo_plugin.data.rows.reader import load_rows
 
         loaded = load_rows("json", [str(folder / attributes.dataset_name)])
     else:
@@ -261,7 +261,7 @@ def test_frames_alone_get_the_name(convert: Callable[..., Any]) -> None:
 @needs_shared
 def test_the_released_sample_there_and_back(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """635 rows, one with an empty answer. In native names and back through the field table, no value changes."""
-    from vistadpo_plugin.convert.fields import released_box
+    from vistadpo_plugin.layouts.fields import released_box
 
     sample = SHARED / "data" / "object_set.jsonl"
     out = tmp_path / "rows.jsonl"

@@ -14,11 +14,11 @@ import yaml
 from conftest import Demo, tiny_recipe, write_rows
 
 from vistadpo_plugin.arguments import VistaArguments
-from vistadpo_plugin.check import cost, memory, tokens
-from vistadpo_plugin.check.model import ModelShape, shape_of
-from vistadpo_plugin.check.recipe import gpus_of, read_recipe
 from vistadpo_plugin.commands.recipes import main, shipped
-from vistadpo_plugin.kept_activations import GIB, KeptActivations
+from vistadpo_plugin.recipe_check import cost, memory, tokens
+from vistadpo_plugin.recipe_check.model import ModelShape, shape_of
+from vistadpo_plugin.recipe_check.recipe import gpus_of, read_recipe
+from vistadpo_plugin.scoring.fast.kept_activations import GIB, KeptActivations
 
 RECIPES = sorted(shipped().glob("*.yaml"))
 LLAMA_7B = shape_of("LanguageBind/Video-LLaVA-7B-hf", "video_llava")
@@ -146,7 +146,7 @@ class Loaded:
 def loaded(complete: Path) -> Loaded:
     from llamafactory.hparams import get_train_args
 
-    from vistadpo_plugin.workflow import prepare
+    from vistadpo_plugin.training.workflow import prepare
 
     model_args, data_args, training_args, finetuning_args, _ = get_train_args(yaml.safe_load(complete.read_text()))
     data_args.use_vistadpo = True
@@ -181,7 +181,7 @@ def test_grouped_heads_biases_and_tied_tables_are_counted(tmp_path: Path) -> Non
 @pytest.mark.parametrize("batch", [1, 2])
 def test_positions_are_those_of_the_collators_groups(loaded: Loaded, batch: int, sharing: bool) -> None:
     """Over all rows in batches of mates; answers that begin alike share a token or two more in the real ones."""
-    from vistadpo_plugin.data.pairing import PairedSampler
+    from vistadpo_plugin.data.batches.pairing import PairedSampler
 
     dataset, collator = loaded.parts.datasets["train_dataset"], loaded.parts.collator
     order = list(PairedSampler(dataset, shuffle=False, mates_together=True))
@@ -293,8 +293,8 @@ def test_bytes_a_layer_keeps(kind: tuple[int, bool]) -> None:
     from peft import LoraConfig, get_peft_model
     from transformers import LlamaConfig, LlamaForCausalLM
 
-    from vistadpo_plugin.fused_lora import fuse_lora
-    from vistadpo_plugin.fused_mlp import fuse_mlps
+    from vistadpo_plugin.scoring.fast.fused_lora import fuse_lora
+    from vistadpo_plugin.scoring.fast.fused_mlp import fuse_mlps
 
     width, adapter = kind
     for hidden, intermediate, key_value in ((256, 1024, 256), (512, 1024, 128)):

@@ -10,11 +10,11 @@ import torch
 from capture import FirstBatch
 from conftest import FRAMES, Demo, run_recipe, tiny_recipe
 from data.barcode_video import codes, draw, write_video
-from test_scoring import views_of_sequences
+from scoring.test_scorer import views_of_sequences
 from tiny_qwen import PIXELS, build_tiny_qwen
 
-from vistadpo_plugin.data.grounding import GroundedRow
-from vistadpo_plugin.data.rows import RowError
+from vistadpo_plugin.data.rows.grounding import GroundedRow
+from vistadpo_plugin.data.rows.schema import RowError
 from vistadpo_plugin.evaluation.inference import Responder, _why_not_stacked
 from vistadpo_plugin.evaluation.question import Question
 from vistadpo_plugin.evaluation.videos import viewed

@@ -16,12 +16,13 @@ from capture import FirstBatch
 from conftest import Demo, Run, keep_log, run_recipe, tiny_recipe
 from safetensors.torch import load_file
 
-from vistadpo_plugin import models, workflow
+from vistadpo_plugin import models
 from vistadpo_plugin.arguments import TERMS
-from vistadpo_plugin.attention import sharing_obstacle
 from vistadpo_plugin.models import FILES, families
-from vistadpo_plugin.trainer import VistaDPOTrainer
-from vistadpo_plugin.view_features import Encoded
+from vistadpo_plugin.scoring.attention import sharing_obstacle
+from vistadpo_plugin.scoring.view_features import Encoded
+from vistadpo_plugin.training import workflow
+from vistadpo_plugin.training.trainer import VistaDPOTrainer
 
 LOG_2 = math.log(2)
 WEIGHTS = {"response": 1.0, "video": 1.0, "clip": 0.4, "object": 0.2, "token": 0.1}

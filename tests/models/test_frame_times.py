@@ -16,9 +16,9 @@ from conftest import Demo
 from PIL import Image
 
 from vistadpo_plugin.arguments import VistaArguments
-from vistadpo_plugin.data.frames import FrameCounts
-from vistadpo_plugin.data.grounding import GroundedRow
-from vistadpo_plugin.data.views import CLIP, CLIP_NEGATIVE, FULL, KEYFRAME, SampledFrames
+from vistadpo_plugin.data.rows.grounding import GroundedRow
+from vistadpo_plugin.data.views.frames import FrameCounts
+from vistadpo_plugin.data.views.views import CLIP, CLIP_NEGATIVE, FULL, KEYFRAME, SampledFrames
 
 TEMPLATES = {"qwen2_5_vl": "qwen2_vl", "qwen3_vl": "qwen3_vl_nothink"}
 

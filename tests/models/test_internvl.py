@@ -21,10 +21,10 @@ from PIL import Image
 from tiny_families import internvl as tiny
 
 from vistadpo_plugin.arguments import VistaArguments
-from vistadpo_plugin.data.frames import FrameCounts, video_settings
-from vistadpo_plugin.data.grounding import GroundedRow, ground
-from vistadpo_plugin.data.pairing import NO_ROW
-from vistadpo_plugin.data.rows import Row
+from vistadpo_plugin.data.batches.pairing import NO_ROW
+from vistadpo_plugin.data.rows.grounding import GroundedRow, ground
+from vistadpo_plugin.data.rows.schema import Row
+from vistadpo_plugin.data.views.frames import FrameCounts, video_settings
 from vistadpo_plugin.models import families
 from vistadpo_plugin.preview.settings import make_settings
 

@@ -16,7 +16,7 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 from tiny_families import llava_next_video
 
-from vistadpo_plugin.data.views import SampledFrames
+from vistadpo_plugin.data.views.views import SampledFrames
 from vistadpo_plugin.models.llava_next_video import FAMILY
 
 SIZES = ((40, 36), (100, 40), (30, 90), (64, 64), (200, 170))

@@ -23,7 +23,7 @@ from test_llava_next_video import (
 from tiny_families import llava_onevision
 
 from vistadpo_plugin.models.llava_onevision import FAMILY
-from vistadpo_plugin.view_features import Encoded, ViewFeatures
+from vistadpo_plugin.scoring.view_features import Encoded, ViewFeatures
 
 VIDEO = 4  # the token <video>
 

@@ -21,7 +21,7 @@ from tiny_families.pllava import FRAMES, IMAGE, PATCH, POOLING, build, make_conf
 from torch import nn
 
 import vistadpo_plugin.host  # noqa: F401
-from vistadpo_plugin.data.views import sample_indices
+from vistadpo_plugin.data.views.views import sample_indices
 from vistadpo_plugin.models.pllava_model import PllavaConfig, PllavaForConditionalGeneration, PllavaProcessor
 
 SIDE = IMAGE // PATCH
@@ -304,10 +304,10 @@ def test_every_way_to_frames_takes_midpoints(processor: Any, vista: Callable[...
     """
     from llamafactory.data.template import TEMPLATES
 
-    from vistadpo_plugin.data.frames import FrameCounts, video_settings
-    from vistadpo_plugin.data.grounding import ground
-    from vistadpo_plugin.data.rows import parse_row
-    from vistadpo_plugin.data.views import CLIP, FULL, KEYFRAME
+    from vistadpo_plugin.data.rows.grounding import ground
+    from vistadpo_plugin.data.rows.schema import parse_row
+    from vistadpo_plugin.data.views.frames import FrameCounts, video_settings
+    from vistadpo_plugin.data.views.views import CLIP, FULL, KEYFRAME
     from vistadpo_plugin.preview.settings import make_settings
 
     full, clip = [2, 7, 12, 17, 22, 26, 31, 36], [10, 11, 12, 14, 15, 16, 18, 19]

@@ -11,7 +11,7 @@ import torch
 from capture import FirstBatch
 from conftest import Demo, run_recipe, tiny_recipe
 
-from vistadpo_plugin.data.grounding import GroundedRow
+from vistadpo_plugin.data.rows.grounding import GroundedRow
 from vistadpo_plugin.evaluation.inference import Responder
 
 FILES = ("qwen2_vl", "qwen2_5_vl", "qwen3_vl", "qwen3_5")

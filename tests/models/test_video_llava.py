@@ -13,7 +13,7 @@ import torch
 from capture import FirstBatch, Gradients
 from conftest import FRAME_TOKENS, FRAMES, Demo, Run, run_recipe
 from PIL import Image
-from test_scoring import sequences_with_pixels
+from scoring.test_scorer import sequences_with_pixels
 
 from vistadpo_plugin.demo.shapes import build_videos
 

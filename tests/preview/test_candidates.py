@@ -9,7 +9,7 @@ import pytest
 from barcode_rows import MATE_ROW, OWN, ROW, settings_for, write_media, write_rows
 from datasets import Dataset
 
-from vistadpo_plugin.data.pairing import PairedRows
+from vistadpo_plugin.data.batches.pairing import PairedRows
 from vistadpo_plugin.preview.candidates import choose, find, find_mates, read_candidates
 
 

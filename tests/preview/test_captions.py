@@ -10,7 +10,7 @@ import pytest
 from barcode_rows import MATE_ROW, ROW, settings_for, write_media, write_rows
 
 from vistadpo_plugin.arguments import VistaArguments
-from vistadpo_plugin.data.views import CLIP, CLIP_NEGATIVE, FULL, KEYFRAME, KEYFRAME_NEGATIVE, VIDEO_NEGATIVE
+from vistadpo_plugin.data.views.views import CLIP, CLIP_NEGATIVE, FULL, KEYFRAME, KEYFRAME_NEGATIVE, VIDEO_NEGATIVE
 from vistadpo_plugin.preview.candidates import read_candidates
 from vistadpo_plugin.preview.captions import (
     describe_term,

@@ -13,8 +13,8 @@ from barcode_rows import FIRST_NUMBER, MATE, MATE_ROW, OWN, ROW, settings_for, w
 from data.barcode_video import hide_frame, read_code, write_video
 
 from vistadpo_plugin.arguments import TERMS, VistaArguments
-from vistadpo_plugin.data.rows import RowError
-from vistadpo_plugin.data.views import (
+from vistadpo_plugin.data.rows.schema import RowError
+from vistadpo_plugin.data.views.views import (
     CLIP,
     CLIP_NEGATIVE,
     FULL,

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from barcode_rows import MATE_ROW, ROW, settings_for, write_media, write_rows
 
-from vistadpo_plugin.data.views import CLIP, CLIP_NEGATIVE, FULL, KEYFRAME
+from vistadpo_plugin.data.views.views import CLIP, CLIP_NEGATIVE, FULL, KEYFRAME
 from vistadpo_plugin.preview.candidates import read_candidates
 from vistadpo_plugin.preview.shown import show_row
 from vistadpo_plugin.preview.timeline import Timeline, _ticks, make_timeline

@@ -44,7 +44,7 @@ def test_what_is_shown_is_what_the_first_epoch_trains_on(
     """What the run hands over to the model's video processor, and which mates it draws, against all rows shown."""
     from llamafactory.data.template import TEMPLATES
 
-    from vistadpo_plugin.data.pairing import PairedRows
+    from vistadpo_plugin.data.batches.pairing import PairedRows
 
     plugin = type(TEMPLATES["video_llava"].mm_plugin)
     trained: set[str] = set()

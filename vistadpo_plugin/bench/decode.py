@@ -35,9 +35,9 @@ def write_video(path: Path) -> None:
 def compare(folder: Path) -> dict[str, float]:
     """Median seconds of both, measured in turn."""
     from vistadpo_plugin.arguments import VistaArguments
-    from vistadpo_plugin.data.grounding import ground
-    from vistadpo_plugin.data.rows import parse_row
-    from vistadpo_plugin.data.views import CLIP, CLIP_NEGATIVE, FULL, KEYFRAME, ViewBuilder
+    from vistadpo_plugin.data.rows.grounding import ground
+    from vistadpo_plugin.data.rows.schema import parse_row
+    from vistadpo_plugin.data.views.views import CLIP, CLIP_NEGATIVE, FULL, KEYFRAME, ViewBuilder
 
     path = folder / "video_720p.mp4"
     if not path.is_file():

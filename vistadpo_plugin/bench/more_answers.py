@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from vistadpo_plugin.data.collator import VistaCollator, _Batch
-from vistadpo_plugin.data.groups import Sequence
-from vistadpo_plugin.data.views import FULL
+from vistadpo_plugin.data.batches.collator import VistaCollator, _Batch
+from vistadpo_plugin.data.batches.groups import Sequence
+from vistadpo_plugin.data.views.views import FULL
 
 
 class FourAnswers(VistaCollator):

@@ -16,9 +16,9 @@ from llamafactory.data import MultiModalDataCollatorForSeq2Seq
 from llamafactory.train.trainer_utils import get_batch_logps
 from torch import Tensor
 
-from vistadpo_plugin.data.collator import Media, VistaCollator, host_features
-from vistadpo_plugin.data.views import SampledFrames
-from vistadpo_plugin.trainer import VistaDPOTrainer
+from vistadpo_plugin.data.batches.collator import Media, VistaCollator, host_features
+from vistadpo_plugin.data.views.views import SampledFrames
+from vistadpo_plugin.training.trainer import VistaDPOTrainer
 
 PASSES = (
     ("full", "chosen", "rejected"),

@@ -138,7 +138,7 @@ def measure(job: dict[str, Any]) -> dict[str, Any]:
     args = recipe(Path(job["folder"]), preset, run, Path(job["output_dir"]), torch.cuda.is_available())
     parts = _other_parts(run)
     if parts:
-        from vistadpo_plugin.workflow import run_vistadpo
+        from vistadpo_plugin.training.workflow import run_vistadpo
 
         model_args, data_args, training_args, finetuning_args, _ = get_train_args(args)
         data_args.use_vistadpo = True

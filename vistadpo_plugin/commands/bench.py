@@ -14,7 +14,7 @@ from typing import Any
 
 from vistadpo_plugin.bench.build import RUNS
 from vistadpo_plugin.bench.presets import PRESETS
-from vistadpo_plugin.provenance import versions
+from vistadpo_plugin.run_record.provenance import versions
 
 VERSIONS = ("vistadpo-plugin", "llamafactory", "torch", "transformers", "peft")
 

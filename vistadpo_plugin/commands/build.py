@@ -9,17 +9,17 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from vistadpo_plugin.build.accounting import Account
-from vistadpo_plugin.build.card import NEXTGQA, STAR, Source, format_card
-from vistadpo_plugin.build.dataset_info import merge_info, read_info, write_info, write_rows, write_text
-from vistadpo_plugin.build.nextgqa import find_split, read_nextgqa
-from vistadpo_plugin.build.polish import polish
-from vistadpo_plugin.build.questions import Question
-from vistadpo_plugin.build.rewrite import Pace, ReplyCache, Rewriter, open_client
-from vistadpo_plugin.build.rows import Splits, draft_rows, split_rows
-from vistadpo_plugin.build.star import SHOWN_TYPES, TYPES, read_star
-from vistadpo_plugin.build.videos import VideoIndex, frame_rate
-from vistadpo_plugin.data.video import VideoError
+from vistadpo_plugin.data.rows.dataset_info import merge_info, read_info, write_info, write_rows, write_text
+from vistadpo_plugin.data.video.video import VideoError
+from vistadpo_plugin.datasets.accounting import Account
+from vistadpo_plugin.datasets.card import NEXTGQA, STAR, Source, format_card
+from vistadpo_plugin.datasets.nextgqa import find_split, read_nextgqa
+from vistadpo_plugin.datasets.polish import polish
+from vistadpo_plugin.datasets.questions import Question
+from vistadpo_plugin.datasets.rewrite import Pace, ReplyCache, Rewriter, open_client
+from vistadpo_plugin.datasets.rows import Splits, draft_rows, split_rows
+from vistadpo_plugin.datasets.star import SHOWN_TYPES, TYPES, read_star
+from vistadpo_plugin.datasets.videos import VideoIndex, frame_rate
 
 
 def _above_zero(kind: Callable[[str], float], text: str) -> float:

@@ -12,13 +12,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from vistadpo_plugin.build.accounting import Account
-from vistadpo_plugin.build.dataset_info import merge_info, write_info, write_rows
 from vistadpo_plugin.commands import convert_checkpoint
-from vistadpo_plugin.convert.native import convert_to_native
-from vistadpo_plugin.convert.released import convert_to_released
-from vistadpo_plugin.convert.sharegpt import ENTRY, convert_to_sharegpt
-from vistadpo_plugin.data.reader import read_rows
+from vistadpo_plugin.data.rows.dataset_info import merge_info, write_info, write_rows
+from vistadpo_plugin.data.rows.reader import read_rows
+from vistadpo_plugin.datasets.accounting import Account
+from vistadpo_plugin.layouts.native import convert_to_native
+from vistadpo_plugin.layouts.released import convert_to_released
+from vistadpo_plugin.layouts.sharegpt import ENTRY, convert_to_sharegpt
 
 VISTADPO = {"formatting": "vistadpo"}
 

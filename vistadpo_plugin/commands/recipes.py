@@ -9,7 +9,7 @@ from pathlib import Path
 
 import yaml
 
-from vistadpo_plugin.build.dataset_info import DATASET_INFO, read_info, write_info, write_text
+from vistadpo_plugin.data.rows.dataset_info import DATASET_INFO, read_info, write_info, write_text
 
 
 def shipped() -> Path:
@@ -101,8 +101,8 @@ def _check(recipe: Path, overrides: list[str], gpus: int | None) -> int:
     # What the host has to say while it parses is not asked for here.
     os.environ.setdefault("LLAMAFACTORY_VERBOSITY", "ERROR")
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
-    from vistadpo_plugin.check.recipe import gpus_of, read_recipe
-    from vistadpo_plugin.check.report import page
+    from vistadpo_plugin.recipe_check.recipe import gpus_of, read_recipe
+    from vistadpo_plugin.recipe_check.report import page
 
     read = read_recipe(recipe, overrides)
     named, gigabytes = gpus_of(head(recipe))

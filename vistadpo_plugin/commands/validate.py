@@ -11,9 +11,9 @@ from collections.abc import Iterable
 
 from tqdm import tqdm
 
-from vistadpo_plugin.doctor.examine import Options, examine
-from vistadpo_plugin.doctor.report import as_json, as_text
-from vistadpo_plugin.doctor.source import find_source
+from vistadpo_plugin.validation.examine import Options, examine
+from vistadpo_plugin.validation.report import as_json, as_text
+from vistadpo_plugin.validation.source import find_source
 
 _EPILOG = """\
 Exit status: 0 when every row can be used (there may be warnings), 1 when a row cannot, 2 for a wrong argument.

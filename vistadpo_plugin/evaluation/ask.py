@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
-from vistadpo_plugin.data.grounding import GroundedRow
-from vistadpo_plugin.data.rows import RowError
+from vistadpo_plugin.data.rows.grounding import GroundedRow
+from vistadpo_plugin.data.rows.schema import RowError
 from vistadpo_plugin.evaluation.benchmarks import BENCHMARKS
 from vistadpo_plugin.evaluation.question import Question
 from vistadpo_plugin.evaluation.recipe import Recipe

@@ -14,9 +14,9 @@ from llamafactory.hparams import get_infer_args
 
 import vistadpo_plugin.host  # noqa: F401  (frames as in training, also where the start-up hook is off)
 from vistadpo_plugin.arguments import VistaArguments
-from vistadpo_plugin.data.frames import FrameCounts
-from vistadpo_plugin.data.grounding import GroundedRow
-from vistadpo_plugin.data.views import CLIP, FULL, SampledFrames
+from vistadpo_plugin.data.rows.grounding import GroundedRow
+from vistadpo_plugin.data.views.frames import FrameCounts
+from vistadpo_plugin.data.views.views import CLIP, FULL, SampledFrames
 from vistadpo_plugin.evaluation.settings import user_message
 from vistadpo_plugin.models.token_kinds import TOKEN_KINDS
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from vistadpo_plugin.chat import SEED, TEMPERATURE, Caller, Chat, Messages, Pace, ReplyCache, open_client
+from vistadpo_plugin.endpoint import SEED, TEMPERATURE, Caller, Chat, Messages, Pace, ReplyCache, open_client
 from vistadpo_plugin.evaluation import score
 
 CALLER = Caller(

@@ -26,16 +26,16 @@ from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 import vistadpo_plugin.host  # noqa: F401  patches the host where the start-up hook is off
-from vistadpo_plugin.attention import share_prefixes
-from vistadpo_plugin.data.pairing import PairedRows, PairedSampler
-from vistadpo_plugin.data.processor import ANSWERS
-from vistadpo_plugin.doctor.source import find_source
+from vistadpo_plugin.data.batches.pairing import PairedRows, PairedSampler
+from vistadpo_plugin.data.rows.processor import ANSWERS
 from vistadpo_plugin.evaluation.probe_table import BASE, TUNED, ProbedRow
-from vistadpo_plugin.provenance import DECIDING, file_sha256, versions
-from vistadpo_plugin.reference import Reference
-from vistadpo_plugin.scoring import Scorer
-from vistadpo_plugin.view_features import Encoded
-from vistadpo_plugin.workflow import Parts, prepare
+from vistadpo_plugin.reference.reference import Reference
+from vistadpo_plugin.run_record.provenance import DECIDING, file_sha256, versions
+from vistadpo_plugin.scoring.attention import share_prefixes
+from vistadpo_plugin.scoring.scorer import Scorer
+from vistadpo_plugin.scoring.view_features import Encoded
+from vistadpo_plugin.training.workflow import Parts, prepare
+from vistadpo_plugin.validation.source import find_source
 
 DEFAULTS = {"video_maxlen": 8, "cutoff_len": 4096, "per_device_eval_batch_size": 2, "output_dir": "saves/probe"}
 """Where the host's are not meant for this: Video-LLaVA's frames and context; mates share a batch of two."""

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from vistadpo_plugin.build.dataset_info import write_text
+from vistadpo_plugin.data.rows.dataset_info import write_text
 from vistadpo_plugin.evaluation.question import Question, read_replies
 
 REPLIES = "replies.jsonl"

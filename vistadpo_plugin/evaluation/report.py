@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from vistadpo_plugin.build.dataset_info import write_text
+from vistadpo_plugin.data.rows.dataset_info import write_text
 from vistadpo_plugin.evaluation.recipe import FRAME_KEYS
 from vistadpo_plugin.evaluation.score import Figure, Score
 

@@ -13,7 +13,7 @@ from vistadpo_plugin.evaluation.recipe import Recipe, RecipeError
 from vistadpo_plugin.evaluation.replies import REPLIES, first_few, known_replies
 from vistadpo_plugin.evaluation.report import model_entry
 from vistadpo_plugin.evaluation.settings import check_same, make_settings, read_settings
-from vistadpo_plugin.provenance import file_sha256
+from vistadpo_plugin.run_record.provenance import file_sha256
 
 QUESTIONS = "questions.jsonl"
 

@@ -8,12 +8,12 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from vistadpo_plugin.build.dataset_info import write_text
-from vistadpo_plugin.data.rows import VIDEO_PLACEHOLDER
+from vistadpo_plugin.data.rows.dataset_info import write_text
+from vistadpo_plugin.data.rows.schema import VIDEO_PLACEHOLDER
 from vistadpo_plugin.evaluation.question import Question
 from vistadpo_plugin.evaluation.recipe import Recipe
 from vistadpo_plugin.evaluation.videos import images_rate, part_of
-from vistadpo_plugin.provenance import DECIDING, versions
+from vistadpo_plugin.run_record.provenance import DECIDING, versions
 
 SETTINGS = "settings.json"
 _DECIDING_FILES = (

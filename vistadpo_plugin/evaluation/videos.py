@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from vistadpo_plugin.data.grounding import GroundedRow
-from vistadpo_plugin.data.video import VIDEO_SUFFIXES, images_in
+from vistadpo_plugin.data.rows.grounding import GroundedRow
+from vistadpo_plugin.data.video.video import VIDEO_SUFFIXES, images_in
 from vistadpo_plugin.evaluation.question import Question
 
 Video = str | tuple[str, ...]

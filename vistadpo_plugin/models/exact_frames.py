@@ -16,10 +16,10 @@ from llamafactory.data.mm_plugin import BasePlugin
 from llamafactory.extras.constants import IMAGE_PLACEHOLDER, VIDEO_PLACEHOLDER
 from PIL import Image
 
-from vistadpo_plugin.data.frames import video_settings
-from vistadpo_plugin.data.lengths import needs_cutoff
-from vistadpo_plugin.data.video import FrameSource, open_image
-from vistadpo_plugin.data.views import SampledFrames, Sampling, sample_indices
+from vistadpo_plugin.data.rows.lengths import needs_cutoff
+from vistadpo_plugin.data.video.video import FrameSource, open_image
+from vistadpo_plugin.data.views.frames import video_settings
+from vistadpo_plugin.data.views.views import SampledFrames, Sampling, sample_indices
 from vistadpo_plugin.models.family import Family
 
 

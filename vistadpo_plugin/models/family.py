@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from vistadpo_plugin.data.views import Sampling
+    from vistadpo_plugin.data.views.views import Sampling
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,8 @@ from typing import Any
 
 from llamafactory.data.mm_plugin import BasePlugin, Qwen2VLPlugin, Qwen3VLPlugin
 
-from vistadpo_plugin.data.packets import open_video, video_stream
-from vistadpo_plugin.data.views import SampledFrames
+from vistadpo_plugin.data.video.packets import open_video, video_stream
+from vistadpo_plugin.data.views.views import SampledFrames
 
 
 @dataclass(frozen=True)

@@ -224,7 +224,7 @@ class PllavaProcessorKwargs(ProcessingKwargs, total=False):
 class PllavaProcessor(ProcessorMixin):
     """Makes pixels of images and videos, and writes each placeholder as often as the model has tokens for it.
 
-    `pooling_shape` is the model's. Frames are the caller's choice; the original takes 16 (see `data.views`).
+    `pooling_shape` is the model's. Frames are the caller's choice; the original takes 16 (see `data.views.views`).
     """
 
     def __init__(

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 import numpy as np
 from tqdm import tqdm
 
-from vistadpo_plugin.data.grounding import GroundedRow, ground
-from vistadpo_plugin.data.mates import NO_ROW, pair_rows
-from vistadpo_plugin.data.reader import read_rows
-from vistadpo_plugin.data.rows import Row, RowError, parse_row
+from vistadpo_plugin.data.batches.mates import NO_ROW, pair_rows
+from vistadpo_plugin.data.rows.grounding import GroundedRow, ground
+from vistadpo_plugin.data.rows.reader import read_rows
+from vistadpo_plugin.data.rows.schema import Row, RowError, parse_row
 from vistadpo_plugin.preview.settings import PreviewSettings
 
 FIRST_EPOCH = 0

@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 
 from vistadpo_plugin.arguments import VistaArguments
-from vistadpo_plugin.data.centre_square import centre_square, seen_area
-from vistadpo_plugin.data.frames import plural
-from vistadpo_plugin.data.grounding import inside_events, outside_stretch
-from vistadpo_plugin.data.rows import Box, Row
-from vistadpo_plugin.data.video import frame_size
-from vistadpo_plugin.data.views import (
+from vistadpo_plugin.data.rows.grounding import inside_events, outside_stretch
+from vistadpo_plugin.data.rows.schema import Box, Row
+from vistadpo_plugin.data.video.centre_square import centre_square, seen_area
+from vistadpo_plugin.data.video.video import frame_size
+from vistadpo_plugin.data.views.frames import plural
+from vistadpo_plugin.data.views.views import (
     CLIP,
     CLIP_NEGATIVE,
     FULL,

@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from vistadpo_plugin.data.frames import plural
-from vistadpo_plugin.data.rows import RowError
+from vistadpo_plugin.data.rows.schema import RowError
+from vistadpo_plugin.data.views.frames import plural
 from vistadpo_plugin.preview.candidates import Candidate, find_mates
 from vistadpo_plugin.preview.settings import PreviewSettings
 from vistadpo_plugin.preview.shown import ShownRow, show_row

@@ -12,10 +12,10 @@ import yaml
 from PIL import Image
 
 from vistadpo_plugin.arguments import VistaArguments, check_vista_names, is_finite_number
-from vistadpo_plugin.data.frames import FrameCounts, video_settings
-from vistadpo_plugin.data.views import Sampling, ViewBuilder
-from vistadpo_plugin.doctor.source import Source, find_source
+from vistadpo_plugin.data.views.frames import FrameCounts, video_settings
+from vistadpo_plugin.data.views.views import Sampling, ViewBuilder
 from vistadpo_plugin.models import family_of
+from vistadpo_plugin.validation.source import Source, find_source
 
 PICTURE_KEYS = (
     "vista_video_negative",

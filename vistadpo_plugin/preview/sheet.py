@@ -14,8 +14,8 @@ from collections.abc import Sequence
 from PIL import Image, ImageDraw, ImageFont
 
 from vistadpo_plugin.arguments import TERMS
-from vistadpo_plugin.data.negatives import scaled_boxes
-from vistadpo_plugin.data.views import KEYFRAME, KEYFRAME_NEGATIVE
+from vistadpo_plugin.data.views.negatives import scaled_boxes
+from vistadpo_plugin.data.views.views import KEYFRAME, KEYFRAME_NEGATIVE
 from vistadpo_plugin.preview.captions import (
     LEVELS,
     TITLES,

@@ -8,10 +8,10 @@ import numpy as np
 from PIL import Image
 
 from vistadpo_plugin.arguments import VistaArguments
-from vistadpo_plugin.data.grounding import GroundedRow
-from vistadpo_plugin.data.rows import Row, RowError
-from vistadpo_plugin.data.video import FrameSource
-from vistadpo_plugin.data.views import (
+from vistadpo_plugin.data.rows.grounding import GroundedRow
+from vistadpo_plugin.data.rows.schema import Row, RowError
+from vistadpo_plugin.data.video.video import FrameSource
+from vistadpo_plugin.data.views.views import (
     CLIP,
     CLIP_NEGATIVE,
     FULL,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from vistadpo_plugin.data.views import CLIP, CLIP_NEGATIVE, FULL, KEYFRAME
+from vistadpo_plugin.data.views.views import CLIP, CLIP_NEGATIVE, FULL, KEYFRAME
 from vistadpo_plugin.preview.shown import ShownRow
 
 _STEPS = (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1800, 3600)

@@ -1,0 +1,44 @@
+"""The ZeRO-2 recipe on two CPU processes, launched as its head says, against one process without DeepSpeed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import Demo, Run, launch_cli
+
+RECIPE = Path(__file__).resolve().parents[2] / "recipes" / "vistadpo_videollava_full_z2.yaml"
+
+
+def overrides(demo: Demo, folder: Path) -> dict[str, Any]:
+    """What turns the 7B recipe into a tiny one: 4 rows a step, all complete, 3 steps."""
+    return {
+        "model_name_or_path": demo.model, "dataset": "demo", "dataset_dir": demo.data, "media_dir": demo.data,
+        "max_samples": 8, "cutoff_len": 512, "output_dir": folder, "max_steps": 3, "logging_steps": 1,
+        "learning_rate": 1e-4, "warmup_ratio": 0.0, "preprocessing_num_workers": 1, "dataloader_num_workers": 0,
+        "use_cpu": "true", "bf16": "false", "plot_loss": "false",
+    }  # fmt: skip
+
+
+def test_recipe_under_two_processes_equals_one(demo: Demo, train: Any, tmp_path: Path) -> None:
+    keys = {**overrides(demo, tmp_path / "two"), "gradient_accumulation_steps": 2, "ddp_backend": "gloo"}
+    launch = {"FORCE_TORCHRUN": "1", "NPROC_PER_NODE": "2", "DS_ACCELERATOR": "cpu", "OMP_NUM_THREADS": "1"}
+    done = launch_cli(RECIPE, *(f"{key}={value}" for key, value in keys.items()), **launch)
+    assert done.returncode == 0, done.stdout[-6000:]
+    assert "Process rank: 1, world size: 2" in done.stdout
+    assert "ZeRO stage 2 optimizer" in done.stdout
+    assert "DeepSpeed Final Optimizer = DeepSpeedZeroOptimizer" in done.stdout
+    two = Run(tmp_path / "two")
+
+    keys = {key: value for key, value in overrides(demo, tmp_path / "one").items() if value not in ("true", "false")}
+    one = train(
+        **{key: str(value) if isinstance(value, Path) else value for key, value in keys.items()},
+        finetuning_type="full", lora_target=None, lora_rank=None, per_device_train_batch_size=4,
+        lr_scheduler_type="linear", seed=42,
+    )  # fmt: skip
+    assert two.series("loss")[0] == pytest.approx(1.8715, abs=1e-4)
+    assert two.series("loss") == pytest.approx(one.series("loss"), abs=1e-3)
+    assert two.series("vista/response_margin")[1:] == pytest.approx(one.series("vista/response_margin")[1:], abs=2e-2)
+    assert two.series("vista/response_rows") == [4, 4, 4]
+    assert abs(two.series("vista/response_margin")[2]) > 0.05

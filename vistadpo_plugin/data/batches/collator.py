@@ -1,0 +1,302 @@
+"""Rows -> views -> sequences -> batch: everything a step asks of the model, as tensors.
+
+A *sequence* is one answer on one view. Each distinct (view, answer) of a row is one sequence, however many terms use
+it: nine answers over six views when a row has everything. A view that two rows of the micro-batch look at (one row's
+video is its mate's unrelated one) is one view.
+
+The batch, with S sequences and B rows:
+
+| key | what |
+|---|---|
+| rows | int64 (B,): index of every row in its data set |
+| skipped | [(place, reason)] of rows whose video broke while it was decoded (`vista_on_bad_row: skip`); not among the B |
+| terms | for each term that is on: `row` int64 (R,), row within the batch, and `sequences` int64 (R, k), see `SCORED` |
+| sequences | S |
+| names | (row within the batch, `view/answer`) of every sequence |
+| reference | with a reference cache: its `log_probs` float32 (S,), and for each group its `hidden` (K, width) |
+| views | for each distinct view what the family's processor makes of it |
+| groups | what the model is fed, see `data.batches.groups` |
+"""  # noqa: E501
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from llamafactory.data import MultiModalDataCollatorForSeq2Seq
+from llamafactory.extras.constants import IGNORE_INDEX, IMAGE_PLACEHOLDER
+from PIL import Image
+
+from vistadpo_plugin.arguments import VistaArguments
+from vistadpo_plugin.data.batches.groups import Bundle, Sequence, packed_groups, same_beginning, separate_groups
+from vistadpo_plugin.data.rows.lengths import needs_cutoff
+from vistadpo_plugin.data.rows.schema import RowError
+from vistadpo_plugin.data.views.views import FULL, ViewBuilder, ViewRequest, row_terms, term_views
+from vistadpo_plugin.reference.cache import ReferenceCache
+
+NO_SEQUENCE = -1
+
+# What the host's collator gives beside the inputs that come of a view.
+_OF_THE_ROW = ("input_ids", "attention_mask", "labels", "rope_deltas")
+_PER_TOKEN = ("token_type_ids", "mm_token_type_ids", "cross_attention_mask")
+
+SCORED = {
+    "response": ("chosen", "rejected", "irrelevant"),
+    "token": ("chosen", "rejected"),
+}
+"""Answers a term scores on its one view; the view terms score `chosen` on two views, preferred first."""
+
+
+def term_pairs(term: str, views: tuple[str, ...]) -> list[tuple[str, str]]:
+    """The (view, answer) pairs that a term scores on its views, in the order of a batch's `sequences`."""
+    return [(view, answer) for view in views for answer in SCORED.get(term, ("chosen",))]
+
+
+def _width(term: str) -> int:
+    """Sequences a term scores in a row."""
+    return len(SCORED.get(term, ("preferred view", "rejected view")))
+
+
+@dataclass(frozen=True)
+class Media:
+    """What a view consists of: images and videos as the host's plugin takes them."""
+
+    images: list[Any]
+    videos: list[Any]
+
+
+class _Batch:
+    """What has been collected of a micro-batch so far."""
+
+    def __init__(self) -> None:
+        self.rows: list[dict[str, Any]] = []
+        self.media: list[Media] = []
+        self.sequences: list[Sequence] = []
+        self.names: list[tuple[int, str]] = []
+        self.term_rows: dict[str, list[int]] = defaultdict(list)
+        self.term_sequences: dict[str, list[list[int]]] = defaultdict(list)
+        self._known: dict[int, int] = {}
+
+    def view(self, media: Media) -> int | None:
+        """The number of a view; frames that are one object are one view."""
+        if not media.images and not media.videos:
+            return None
+        key = id(media.videos[0] if media.videos else media.images[0])
+        if key not in self._known:
+            self._known[key] = len(self.media)
+            self.media.append(media)
+        return self._known[key]
+
+    @property
+    def in_token_term(self) -> set[int]:
+        return {number for numbers in self.term_sequences["token"] for number in numbers}
+
+
+def host_features(prompt: list[int], answer: list[int], media: Media) -> dict[str, Any]:
+    """One sequence as the host's own collator takes it."""
+    return {
+        "input_ids": prompt + answer,
+        "attention_mask": [1] * len(prompt + answer),
+        "labels": [IGNORE_INDEX] * len(prompt) + answer,
+        "images": media.images,
+        "videos": media.videos,
+        "audios": [],
+    }
+
+
+@dataclass
+class VistaCollator(MultiModalDataCollatorForSeq2Seq):
+    """Build the batch described at the top of this file. `cutoff_len` is checked, never applied.
+
+    With `sharing` sequences share their prefixes in packed rows of at most `row_tokens`, without it each is a row of
+    its own. With a `cache` the batch brings what the reference says.
+    """
+
+    vista: VistaArguments | None = None
+    views: ViewBuilder | None = None
+    cutoff_len: int = 0
+    sharing: bool = True
+    row_tokens: int = 16384
+    cache: ReferenceCache | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        # The model's word: the ids may hold other tokens than those a template's plugin names.
+        kinds = ("image_token_id", "video_token_id")
+        self.placeholders = {getattr(self.model.config, kind, None) for kind in kinds} - {None}
+
+    def __call__(self, features: list[dict[str, Any]]) -> dict[str, Any]:
+        batch = _Batch()
+        skipped: list[tuple[str, str]] = []
+        requests = [self._request(row) for row in features]
+        built = self.views.build_all([request for request in requests if request is not None])
+        ready = iter(built)
+        for row, request in zip(features, requests, strict=True):
+            views = {}
+            if request is not None:
+                one = next(ready)
+                row = self._after_errors(row, one.errors, skipped)
+                views = one.views
+            if row is not None:
+                self._add(batch, row, views)
+        if not batch.media:
+            self._add_decoy(batch, features[0])
+        bundles, views = self._bundles(batch)
+        if self.sharing:
+            groups = packed_groups(batch.sequences, bundles, batch.in_token_term, self.row_tokens)
+        else:
+            groups = separate_groups(batch.sequences, bundles, batch.in_token_term, self.tokenizer.pad_token_id)
+        made = {
+            "rows": torch.tensor([row["index"] for row in batch.rows], dtype=torch.long),
+            "skipped": skipped,
+            "terms": {
+                term: {
+                    "row": torch.tensor(batch.term_rows[term], dtype=torch.long),
+                    "sequences": torch.tensor(batch.term_sequences[term], dtype=torch.long).reshape(-1, _width(term)),
+                }
+                for term in self.vista.terms
+            },
+            "sequences": len(batch.sequences),
+            "names": batch.names,
+            "views": views,
+            "groups": groups,
+        }
+        if self.cache is not None:
+            made["reference"] = self._reference(batch, groups)
+        return made
+
+    def _reference(self, batch: _Batch, groups: list[dict[str, Any]]) -> dict[str, Any]:
+        """What the cache knows of the sequences."""
+        rows = [self.cache.read(row["reference_key"]) for row in batch.rows]
+        log_probs = torch.zeros(len(batch.sequences))
+        for number, (place, name) in enumerate(batch.names):
+            log_probs[number] = rows[place].log_probs[name]
+        hidden = []
+        for group in groups:
+            answers = group["answers"]
+            owners = answers["sequence"][answers["token_term"]].unique_consecutive().tolist()
+            states = [rows[place].hidden[name] for place, name in (batch.names[number] for number in owners)]
+            hidden.append(torch.cat(states) if states else torch.zeros(0, 0))
+        return {"log_probs": log_probs, "hidden": hidden}
+
+    def _request(self, row: dict[str, Any]) -> ViewRequest | None:
+        """The views the row's terms look at, None for a row without a video of its own to take them from."""
+        grounding, mate = row["grounding"], row["mate"]
+        if grounding is None:
+            return None
+        return ViewRequest(
+            grounding, mate, {view for pairs in self.scored(row).values() for view, _ in pairs if view is not None}
+        )
+
+    def scored(self, row: dict[str, Any]) -> dict[str, list[tuple[str | None, str]]]:
+        """For each term of the row the (view, answer) pairs it scores; (None, answer): it has no such answer."""
+        grounding, mate = row["grounding"], row["mate"]
+        if grounding is None:
+            terms = [term for term in self.vista.terms if term == "response"]
+        else:
+            terms = row_terms(grounding, mate is not None, self.vista)
+        scored = {}
+        for term in terms:
+            views = (FULL,) if grounding is None else term_views(grounding, term, self.vista)
+            scored[term] = [
+                (view if row[f"{answer}_ids"] else None, answer) for view, answer in term_pairs(term, views)
+            ]
+        return scored
+
+    def _after_errors(
+        self, row: dict[str, Any], errors: list[RowError], skipped: list[tuple[str, str]]
+    ) -> dict[str, Any] | None:
+        """The row as far as its files can be read; with `vista_on_bad_row: skip` broken ones go into `skipped`.
+
+        A row whose own video is broken is left out (None); one whose mate's is loses the terms that need the mate.
+        """
+        if errors and self.vista.vista_on_bad_row == "error":
+            raise errors[0]
+        for where, reason in dict.fromkeys((error.where, error.message) for error in errors):
+            if (where, reason) not in skipped:
+                skipped.append((where, reason))
+            mate = row["mate"]
+            if mate is None or where != mate.where:
+                return None
+        return {**row, "mate": None} if errors else row
+
+    def _add(self, batch: _Batch, row: dict[str, Any], views: dict[str, Any]) -> None:
+        """Add the row's distinct sequences, and for each of its terms the numbers of those it scores."""
+        place = len(batch.rows)
+        prompts: dict[str, list[int]] = {}
+        known: dict[tuple[str | None, str], int] = {}
+        for term, pairs in self.scored(row).items():
+            for view, answer in pairs:
+                if (view, answer) in known:
+                    continue
+                if view is None:
+                    known[view, answer] = NO_SEQUENCE
+                    continue
+                media = Media([], [views[view]]) if views else Media(row["images"] or [], row["videos"] or [])
+                if view not in prompts:
+                    prompts[view] = self._prompt_ids(row, media)
+                known[view, answer] = len(batch.sequences)
+                batch.sequences.append(Sequence(prompts[view], row[f"{answer}_ids"], batch.view(media)))
+                batch.names.append((place, f"{view}/{answer}"))
+                self._check_length(row, batch.sequences[-1])
+            batch.term_rows[term].append(place)
+            batch.term_sequences[term].append([known[pair] for pair in pairs])
+        batch.rows.append(row)
+
+    def _prompt_ids(self, row: dict[str, Any], media: Media) -> list[int]:
+        prompt = json.loads(row["prompt"])
+        plugin = self.template.mm_plugin
+        messages = plugin.process_messages(prompt["messages"], media.images, media.videos, [], self.processor)
+        # The template formats a whole turn; the answer is cut off again right here.
+        turn = [{"role": "assistant", "content": self.tokenizer.decode(row["chosen_ids"], skip_special_tokens=True)}]
+        ids, _ = self.template.encode_oneturn(self.tokenizer, messages + turn, prompt["system"], prompt["tools"])
+        ids, _ = plugin.process_token_ids(ids, None, media.images, media.videos, [], self.tokenizer, self.processor)
+        return ids
+
+    def _check_length(self, row: dict[str, Any], sequence: Sequence) -> None:
+        needed = len(sequence.prompt_ids) + len(sequence.answer_ids)
+        if needed > self.cutoff_len:
+            raise RowError(row["where"], needs_cutoff(needed, self.cutoff_len))
+
+    def _add_decoy(self, batch: _Batch, row: dict[str, Any]) -> None:
+        """An answer that no term scores, where nothing is left to look at.
+
+        Ranks wait for each other: none may leave out the vision tower (the host adds the same white picture), and none
+        the language model.
+        """
+        plugin = self.template.mm_plugin
+        media, prompt = Media([], []), []
+        if plugin.image_token is not None:
+            media = Media([Image.new("RGB", (64, 64), "white")], [])
+            messages = [{"role": "user", "content": IMAGE_PLACEHOLDER}]
+            messages = plugin.process_messages(messages, media.images, [], [], self.processor)
+            prompt = self.tokenizer.encode(messages[0]["content"], add_special_tokens=False)
+            prompt, _ = plugin.process_token_ids(prompt, None, media.images, [], [], self.tokenizer, self.processor)
+        batch.sequences.append(Sequence(prompt, row["chosen_ids"], batch.view(media)))
+
+    def _bundles(self, batch: _Batch) -> tuple[list[Bundle], list[dict[str, Any]]]:
+        """Sequences that begin alike, with what the host's collator makes of each view."""
+        views: list[dict[str, Any]] = [{} for _ in batch.media]
+        bundles = []
+        for (view, prefix, before), numbers in same_beginning(batch.sequences, self.placeholders).items():
+            longest = max((batch.sequences[number].input_ids for number in numbers), key=len)
+            if view is None:
+                positions = torch.arange(len(longest)).unsqueeze(0)
+            else:
+                positions, views[view] = self._host_inputs(longest, batch.media[view])
+            bundles.append(Bundle(numbers, view, prefix, before, positions))
+        return bundles, views
+
+    def _host_inputs(self, ids: list[int], media: Media) -> tuple[torch.Tensor, dict[str, Any]]:
+        """Position ids of a sequence, and what the family's model takes beside it."""
+        inputs = super().__call__([host_features(ids, [], media)])
+        for name in _PER_TOKEN:
+            if name in inputs:
+                raise ValueError(
+                    f"{type(self.template.mm_plugin).__name__} gives `{name}`, which `stage: vistadpo` does not know."
+                )
+        positions = inputs.pop("position_ids", torch.arange(len(ids)).unsqueeze(0))[..., : len(ids)]
+        return positions, {name: value for name, value in inputs.items() if name not in _OF_THE_ROW}

@@ -1,0 +1,91 @@
+"""Processed rows and the sampler that hands them out with their mates (see mates.py).
+
+The sampler, which lives in the main process and knows the epoch, hands both indices to the workers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.data import Dataset, Sampler
+
+from vistadpo_plugin.data.batches.mates import NO_ROW, pair_rows
+from vistadpo_plugin.data.rows.grounded_rows import GroundedRows
+from vistadpo_plugin.data.rows.grounding import GroundedRow
+from vistadpo_plugin.reference.cache import row_key
+
+
+class PairedRows(GroundedRows, Dataset):
+    """Processed rows with their groundings parsed once; an item is (row, its mate or None)."""
+
+    def __init__(self, rows: Any, seed: int):
+        super().__init__([GroundedRow.from_json(text) if text else None for text in rows["grounded"]])
+        self.rows = rows
+        self.seed = seed
+        self.epoch = 0
+        self.reference_keys: list[str] | None = None
+
+    def __getitem__(self, indices: tuple[int, int]) -> dict[str, Any]:
+        """Columns of one row, plus `index`, `grounding` and `mate` (GroundedRow or None), and its `reference_key`."""
+        index, mate = indices
+        return {
+            **self.rows[index],
+            "index": index,
+            "grounding": self.grounded[index],
+            "mate": None if mate == NO_ROW else self.grounded[mate],
+            "reference_key": None if self.reference_keys is None else self.reference_keys[index],
+        }
+
+    def fix_pairing(self) -> None:
+        """Draw the pairing once instead of every epoch, so that what is known of a row and its mate stays true."""
+        self.reference_keys = [
+            row_key(self.rows[index], self.grounded[index], None if mate == NO_ROW else self.grounded[mate])
+            for index, mate in enumerate(self.mates().tolist())
+        ]
+
+    def set_epoch(self, epoch: int) -> None:
+        """Called by the data loader, also when it resumes in the middle of a run."""
+        self.epoch = epoch
+
+    def mates(self) -> np.ndarray:
+        """The pairing of the current epoch, see `pair_rows`."""
+        return pair_rows(self.video_keys, self.seed, self.epoch if self.reference_keys is None else 0)
+
+
+class PairedSampler(Sampler):
+    """(row, mate) index pairs, in an order drawn from (seed, epoch) or in file order.
+
+    With `mates_together` a row is followed by its mate, as far as mates are mutual: in one micro-batch the mate's full
+    video is the row's unrelated one, decoded, encoded and scored once for both.
+    """
+
+    def __init__(self, dataset: PairedRows, shuffle: bool, mates_together: bool):
+        self.dataset = dataset
+        self.shuffle = shuffle
+        self.mates_together = mates_together
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __iter__(self) -> Iterator[tuple[int, int]]:
+        mates = self.dataset.mates()
+        rows = np.arange(len(mates))
+        together = rows[:, None]
+        if self.mates_together:
+            mutual = (mates != NO_ROW) & (mates[mates] == rows)
+            together = [
+                [row, mates[row]] if mutual[row] else [row] for row in rows if not mutual[row] or row < mates[row]
+            ]
+        order = range(len(together))
+        if self.shuffle:
+            generator = torch.Generator().manual_seed(self.dataset.seed + self.dataset.epoch)
+            order = torch.randperm(len(together), generator=generator).tolist()
+        for place in order:
+            for row in together[place]:
+                yield int(row), int(mates[row])
+
+    def set_epoch(self, epoch: int) -> None:
+        self.dataset.set_epoch(epoch)

@@ -1,0 +1,317 @@
+"""From what a row says to what its files hold: paths found, headers read, times and boxes held against them.
+
+Nothing is decoded here; it runs while the host tokenizes. What makes a row unusable raises RowError; what only takes a
+term away is written down in `off`, and counted in the log.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import json
+import os
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from vistadpo_plugin.data.rows.schema import Box, Row, RowError
+from vistadpo_plugin.data.video.video import VIDEO_SUFFIXES, FrameSource, VideoError, frame_size, image_size, images_in
+
+# The clip term needs a stretch without the event of at least this much.
+MIN_OUTSIDE_SECONDS = 1.0
+MIN_OUTSIDE_FRAMES = 4
+# Annotators round: an event or keyframe may end this far behind the last frame and is then moved to it (and counted).
+END_TOLERANCE_SECONDS = 1.0
+
+TIME_TOLERANCE_SECONDS = 1e-4
+
+NO_EVENT = "no event"
+NO_KEYFRAME = "no keyframe"
+NO_BOX = "no box"
+NO_EVENT_FRAME = "the event covers no frame"
+NO_OUTSIDE = f"no stretch of {MIN_OUTSIDE_SECONDS:g} s and {MIN_OUTSIDE_FRAMES} frames without the event"
+NO_BOX_LEFT = "no box with an area inside the frame"
+
+EVENT_CUT = "an event ends a little behind its video and is cut there"
+KEYFRAME_MOVED = "a keyframe lies a little behind its video and is moved to the last frame"
+KEYFRAME_FIRST = "a keyframe folder holds several images; the first in natural order is taken"
+BOX_OUTSIDE = "a box shares less than a pixel with the frame and is left out"
+BOX_CLIPPED = "a box reaches over the edge of the frame and is clipped to it"
+
+
+@dataclass(frozen=True)
+class GroundedRow:
+    """A row whose files exist: absolute-enough paths, seconds inside the video, boxes inside the frame.
+
+    `video` is a file or the images of a folder or list. `outside` is the longest stretch without the event.
+    `frame_size` (width, height) is the frame the boxes are drawn on. `off` says why a grounding is missing: keys
+    `event` and `outside` (clip term), `keyframe` and `box` (object term).
+    """
+
+    id: str
+    where: str
+    video: str | tuple[str, ...]
+    events: tuple[tuple[float, float], ...] = ()
+    outside: tuple[float, float] | None = None
+    clip_images: tuple[str, ...] = ()
+    clip_negative_images: tuple[str, ...] = ()
+    keyframe: float | str | None = None
+    frame_size: tuple[int, int] = (0, 0)
+    boxes: tuple[Box, ...] = ()
+    off: dict[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+    @property
+    def video_key(self) -> str:
+        """Identity of the video: rows of one video are no negatives for each other."""
+        return self.video if isinstance(self.video, str) else "\n".join(self.video)
+
+    def to_json(self) -> str:
+        return json.dumps(dataclasses.asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> GroundedRow:
+        values = json.loads(text)
+        return cls(**{key: value if key == "off" else _tuples(value) for key, value in values.items()})
+
+
+def _tuples(value: object) -> object:
+    return tuple(_tuples(item) for item in value) if isinstance(value, list) else value
+
+
+def ground(row: Row, media_dir: str, images_fps: float) -> GroundedRow:
+    """Find the row's files under `media_dir`, read their headers and hold its times and boxes against them.
+
+    `images_fps` is the rate at which a folder or list of frames is taken to be shown (the host's `video_fps`).
+    Raises RowError.
+    """
+    try:
+        return _ground(row, media_dir, images_fps)
+    except VideoError as error:
+        raise RowError(row.where, str(error), "unreadable-file") from None
+
+
+def assume_files(row: Row) -> GroundedRow:
+    """The row as it is when its files hold what it says, for judging annotations where no media are at hand.
+
+    Paths, times and boxes are as written; `outside` and `frame_size` stay unknown.
+    """
+    return GroundedRow(
+        id=row.id,
+        where=row.where,
+        video=row.video,
+        events=row.events,
+        clip_images=() if row.clip_chosen is None else (row.clip_chosen,),
+        clip_negative_images=() if row.clip_rejected is None else (row.clip_rejected,),
+        keyframe=row.keyframe,
+        boxes=row.boxes,
+        off=_missing(row, row.keyframe, row.boxes),
+        notes=row.notes,
+    )
+
+
+def _missing(row: Row, keyframe: float | str | None, boxes: tuple[Box, ...]) -> dict[str, str]:
+    """`GroundedRow.off` as far as the annotation alone decides it."""
+    off = {}
+    if not row.events and row.clip_chosen is None:
+        off["event"] = NO_EVENT
+    if keyframe is None:
+        off["keyframe"] = NO_KEYFRAME
+    if not boxes:
+        off["box"] = NO_BOX_LEFT if row.has_box else NO_BOX
+    return off
+
+
+def _ground(row: Row, media_dir: str, images_fps: float) -> GroundedRow:
+    video = find_video(row.video, media_dir, row.where)
+    needs_times = row.events or isinstance(row.keyframe, float)
+    video_size = times_and_size(video, images_fps)[1] if needs_times else _cached_frame_size(video)
+    notes, off = list(row.notes), {}
+
+    events: tuple[tuple[float, float], ...] = ()
+    outside = None
+    clip_images, clip_negative_images = _clip_folders(row, media_dir)
+    if row.events:
+        times, _ = times_and_size(video, images_fps)
+        events, event_notes = _events_inside(row, float(times[-1] + _frame_step(times)))
+        notes += event_notes
+        if not inside_events(times, events).any():
+            off["event"], events = NO_EVENT_FRAME, ()
+        else:
+            outside = longest_outside(times, events)
+            if outside is None:
+                off["outside"] = NO_OUTSIDE
+
+    keyframe, boxed_size, keyframe_notes = _keyframe(row, media_dir, video, images_fps, video_size)
+    boxes, box_notes = _boxes_inside(row.boxes, boxed_size)
+    return GroundedRow(
+        id=row.id,
+        where=row.where,
+        video=video,
+        events=events,
+        outside=outside,
+        clip_images=clip_images,
+        clip_negative_images=clip_negative_images,
+        keyframe=keyframe,
+        frame_size=boxed_size,
+        boxes=boxes,
+        off=_missing(row, keyframe, boxes) | off,
+        notes=tuple(notes + keyframe_notes + box_notes),
+    )
+
+
+# Rows share videos, and annotation files name one video many times over.
+_cached_frame_size = functools.lru_cache(maxsize=4096)(frame_size)
+
+
+@functools.lru_cache(maxsize=256)
+def times_and_size(video: str | tuple[str, ...], images_fps: float) -> tuple[np.ndarray, tuple[int, int]]:
+    """Times of all frames (n,), and (width, height) in pixels; raises VideoError.
+
+    The times are from the packets: headers round, and know nothing of irregular frame times.
+    """
+    return FrameSource(video, images_fps).times_and_size()
+
+
+def _frame_step(times: np.ndarray) -> float:
+    return float(times[-1] / (len(times) - 1)) if len(times) > 1 else 0.0
+
+
+def find_video(video: str | tuple[str, ...], media_dir: str, where: str) -> str | tuple[str, ...]:
+    """A file, or the images of a folder or list; raises RowError naming every path that was tried."""
+    if isinstance(video, tuple):
+        return tuple(_find(frame, media_dir, where, "video frame") for frame in video)
+    found = _find(video, media_dir, where, "video", VIDEO_SUFFIXES)
+    if not os.path.isdir(found):
+        return found
+    return _images(found, where)
+
+
+def _images(folder: str, where: str) -> tuple[str, ...]:
+    images = images_in(folder)
+    if not images:
+        raise RowError(where, f"the folder {folder} holds no images.", "empty-folder")
+    return images
+
+
+def _find(path: str, media_dir: str, where: str, what: str, suffixes: tuple[str, ...] = ()) -> str:
+    tried = [os.path.join(media_dir, path)]
+    if not os.path.isabs(path):
+        tried.append(path)
+    for base in list(tried):
+        for candidate in (base, *(base + suffix for suffix in suffixes)):
+            if os.path.exists(candidate):
+                return candidate
+    endings = f" (also with {', '.join(suffixes)})" if suffixes else ""
+    raise RowError(
+        where,
+        f"{what} not found: tried {' and '.join(tried)}{endings}. Set `media_dir` or correct the path.",
+        "missing-file",
+    )
+
+
+def _clip_folders(row: Row, media_dir: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    if row.clip_chosen is None or row.clip_rejected is None:
+        return (), ()
+    chosen = _find(row.clip_chosen, media_dir, row.where, "clip_w folder")
+    rejected = _find(row.clip_rejected, media_dir, row.where, "clip_l folder")
+    return _images(chosen, row.where), _images(rejected, row.where)
+
+
+def _events_inside(row: Row, duration: float) -> tuple[tuple[tuple[float, float], ...], list[str]]:
+    kept, notes = [], []
+    for start, end in row.events:
+        if start >= duration or end > duration + END_TOLERANCE_SECONDS:
+            raise RowError(
+                row.where,
+                f"`event` [{start:g}, {end:g}] lies outside the video {row.video_name}, which lasts {duration:.2f} s; "
+                "times are seconds from the start of the video.",
+                "event-outside-video",
+            )
+        if end > duration:
+            notes.append(EVENT_CUT)
+        kept.append((start, min(end, duration)))
+    return tuple(kept), notes
+
+
+def between(times: np.ndarray, start: float, end: float) -> np.ndarray:
+    """Which frames lie in [start, end]: bool (n,). A tenth of a millisecond is allowed for decimal rounding."""
+    return (times >= start - TIME_TOLERANCE_SECONDS) & (times <= end + TIME_TOLERANCE_SECONDS)
+
+
+def nearest_frame(times: np.ndarray, seconds: float) -> int:
+    """Index of the frame whose time is nearest; the earlier one of two."""
+    return int(np.abs(times - seconds).argmin())
+
+
+def inside_events(times: np.ndarray, events: tuple[tuple[float, float], ...]) -> np.ndarray:
+    """Which frames fall inside any event, ends included: bool (n,)."""
+    inside = np.zeros(len(times), dtype=bool)
+    for start, end in events:
+        inside |= between(times, start, end)
+    return inside
+
+
+def outside_stretch(times: np.ndarray, row: GroundedRow) -> np.ndarray:
+    """Which frames belong to the row's longest stretch without the event: bool (n,)."""
+    start, end = row.outside
+    return between(times, start, end) & ~inside_events(times, row.events)
+
+
+def longest_outside(times: np.ndarray, events: tuple[tuple[float, float], ...]) -> tuple[float, float] | None:
+    """(start, end) in seconds of the longest stretch without the event, or None when it is too short for a clip.
+
+    `events` are sorted and do not touch. The stretch must last a second and hold four frames.
+    """
+    duration = float(times[-1] + _frame_step(times))
+    edges = [0.0, *(edge for event in events for edge in event), duration]
+    gaps = [(edges[index], edges[index + 1]) for index in range(0, len(edges), 2)]
+    start, end = max(gaps, key=lambda gap: gap[1] - gap[0])
+    frames = between(times, start, end) & ~inside_events(times, events)
+    if end - start < MIN_OUTSIDE_SECONDS or frames.sum() < MIN_OUTSIDE_FRAMES:
+        return None
+    return start, end
+
+
+def _keyframe(
+    row: Row, media_dir: str, video: str | tuple[str, ...], images_fps: float, video_size: tuple[int, int]
+) -> tuple[float | str | None, tuple[int, int], list[str]]:
+    """(seconds or image path or None, size of the frame it shows, notes)."""
+    if isinstance(row.keyframe, str):
+        path = _find(row.keyframe, media_dir, row.where, "keyframe")
+        notes = []
+        if os.path.isdir(path):
+            images = _images(path, row.where)
+            if len(images) > 1:
+                notes.append(KEYFRAME_FIRST)
+            path = images[0]
+        return path, image_size(path), notes
+    if row.keyframe is None:
+        return None, video_size, []
+    times, _ = times_and_size(video, images_fps)
+    last = float(times[-1])
+    if row.keyframe > last + max(END_TOLERANCE_SECONDS, _frame_step(times)):
+        raise RowError(
+            row.where,
+            f"`keyframe` {row.keyframe:g} lies outside the video {row.video_name}, whose last frame is at "
+            f"{last:.2f} s; give seconds from the start of the video.",
+            "keyframe-outside-video",
+        )
+    notes = [KEYFRAME_MOVED] if row.keyframe > last + _frame_step(times) else []
+    return min(row.keyframe, last), video_size, notes
+
+
+def _boxes_inside(boxes: tuple[Box, ...], size: tuple[int, int]) -> tuple[tuple[Box, ...], list[str]]:
+    """Clip boxes to the frame; one that shares less than a pixel with it is left out and noted."""
+    width, height = size
+    kept, notes = [], []
+    for x, y, w, h in boxes:
+        left, top = max(x, 0.0), max(y, 0.0)
+        right, bottom = min(x + w, float(width)), min(y + h, float(height))
+        if right - left < 1 or bottom - top < 1:
+            notes.append(BOX_OUTSIDE)
+            continue
+        if (left, top, right, bottom) != (x, y, x + w, y + h):
+            notes.append(BOX_CLIPPED)
+        kept.append((left, top, right - left, bottom - top))
+    return tuple(kept), notes

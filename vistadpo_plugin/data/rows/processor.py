@@ -1,0 +1,150 @@
+"""The host's dataset processor for a `stage: vistadpo` run: rows checked, answers tokenized, nothing decoded.
+
+Prompts are tokenized when a view is made (their video tokens depend on it), answers here, once.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from typing import Any
+
+from llamafactory.data.processor.processor_utils import DatasetProcessor
+from llamafactory.extras.constants import IMAGE_PLACEHOLDER
+
+from vistadpo_plugin.data.rows.converter import VISTA_COLUMN
+from vistadpo_plugin.data.rows.grounding import ground
+from vistadpo_plugin.data.rows.schema import VIDEO_PLACEHOLDER, Row, RowError, parse_row
+from vistadpo_plugin.data.views.frames import video_settings
+
+ANSWERS = ("chosen", "rejected", "irrelevant")
+
+
+class VistaDatasetProcessor(DatasetProcessor):
+    """Turn rows into the columns below. A row that cannot be used keeps its place, with `error` set.
+
+    | column | what |
+    |---|---|
+    | where | the place of the row, as in `rows.jsonl:12 (id 7)` |
+    | grounded | GroundedRow as JSON; empty for rows without exactly one video (text, images, several videos) |
+    | prompt | JSON of {messages, system, tools} |
+    | images, videos | media of the rows that have no `grounded`, as the host's converters give them |
+    | chosen_ids, rejected_ids, irrelevant_ids | answer tokens with the end-of-sequence token; empty: no such answer |
+    | text_tokens | tokens of the prompt without its video |
+    | error | why the row cannot be used; empty for a good row |
+    """
+
+    def preprocess_dataset(self, examples: dict[str, list[Any]]) -> dict[str, list[Any]]:
+        columns: dict[str, list[Any]] = defaultdict(list)
+        for index in range(len(next(iter(examples.values())))):
+            example = {name: values[index] for name, values in examples.items()}
+            try:
+                processed = self._process(example)
+            except RowError as error:
+                processed = {"where": error.where, "error": error.message}
+            for name, empty in _EMPTY.items():
+                columns[name].append(processed.get(name, empty))
+        return columns
+
+    def _process(self, example: dict[str, Any]) -> dict[str, Any]:
+        if example.get(VISTA_COLUMN) is not None:
+            source = json.loads(example[VISTA_COLUMN])
+            row = parse_row(source["row"], source["where"])
+            messages = [{"role": "user", "content": row.prompt}]
+            answers = [row.chosen, row.rejected, row.rejected_irrelevant]
+            return self._columns(row.where, row, messages, answers)
+        return self._process_host_row(example)
+
+    def _process_host_row(self, example: dict[str, Any]) -> dict[str, Any]:
+        """A plain preference row of one of the host's formats: no grounding at all, the video (if any) is enough."""
+        messages, response = example["_prompt"] or [], example["_response"] or []
+        question = messages[-1]["content"][:60] if messages else ""
+        where = f"preference row {question!r}"
+        if len(messages) % 2 != 1 or len(response) < 2:
+            raise RowError(where, "needs a question and two answers, chosen first.")
+        if example["_audios"]:
+            raise RowError(where, "has audio, which stage vistadpo does not score.")
+        answers = [message["content"] for message in response[:2]]
+        if not all(answer.strip() for answer in answers):
+            raise RowError(where, "has an empty answer.")
+        images, videos = example["_images"] or [], example["_videos"] or []
+        text = " ".join(message["content"] for message in messages)
+        for placeholder, media in ((VIDEO_PLACEHOLDER, videos), (IMAGE_PLACEHOLDER, images)):
+            if text.count(placeholder) != len(media):
+                raise RowError(
+                    where, f"has {text.count(placeholder)} {placeholder} in its prompt but {len(media)} files."
+                )
+        row = None
+        frames = videos[0] if len(videos) == 1 and not images else None
+        if isinstance(frames, str) or (isinstance(frames, list) and all(isinstance(frame, str) for frame in frames)):
+            video = frames if isinstance(frames, str) else tuple(frames)
+            row = Row(where, where, video, messages[-1]["content"], *answers)
+            videos = []
+        answers = [*answers, None]
+        return self._columns(where, row, messages, answers, example["_system"], example["_tools"], images, videos)
+
+    def _columns(
+        self,
+        where: str,
+        row: Row | None,
+        messages: list[dict[str, str]],
+        answers: list[str | None],
+        system: str | None = None,
+        tools: str | None = None,
+        images: list[Any] | None = None,
+        videos: list[Any] | None = None,
+    ) -> dict[str, Any]:
+        """The columns of a good row; `answers` in the order of ANSWERS, None for one the row does not have."""
+        self._refuse_wrong_input(where, messages, images or [], [row.video] if row is not None else videos or [])
+        fps = video_settings(self.processor)["video_fps"]
+        grounded = None if row is None else ground(row, self.data_args.media_dir, fps)
+        ids = []
+        for answer in answers:
+            if answer is None:
+                ids.append([])
+                continue
+            turn = [{"role": "assistant", "content": answer}]
+            prompt_ids, answer_ids = self.template.encode_oneturn(self.tokenizer, messages + turn, system, tools)
+            ids.append(answer_ids + [self.tokenizer.eos_token_id] * self.template.efficient_eos)
+        placeholder = self.tokenizer.encode(VIDEO_PLACEHOLDER, add_special_tokens=False)
+        return {
+            "where": where,
+            "grounded": grounded.to_json() if grounded else "",
+            "prompt": json.dumps({"messages": messages, "system": system or "", "tools": tools or ""}),
+            "images": images or None,
+            "videos": videos or None,
+            **{f"{name}_ids": answer_ids for name, answer_ids in zip(ANSWERS, ids, strict=True)},
+            "text_tokens": len(prompt_ids) - len(placeholder) * (row is not None),
+        }
+
+    def _refuse_wrong_input(
+        self, where: str, messages: list[dict[str, str]], images: list[Any], videos: list[Any]
+    ) -> None:
+        """Raise RowError for a row of which the host would make wrong numbers with this template."""
+        refusal = getattr(self.template.mm_plugin, "refusal", None)
+        reason = None if refusal is None else refusal(messages, images, videos)
+        if reason is not None:
+            raise RowError(where, reason)
+
+    def print_data_example(self, example: dict[str, Any]) -> None:
+        """What the host prints of the first row."""
+        if example["error"]:
+            print(f"unusable row: {example['where']}: {example['error']}")
+            return
+        print(f"row: {example['where']}\nprompt: {example['prompt']}\ngrounding: {example['grounded'] or 'none'}")
+        for name in ANSWERS:
+            if example[f"{name}_ids"]:
+                text = self.tokenizer.decode(example[f"{name}_ids"], skip_special_tokens=False)
+                print(f"{name}: {text}")
+
+
+_EMPTY: dict[str, Any] = {
+    "where": "",
+    "grounded": "",
+    "prompt": "",
+    "images": None,
+    "videos": None,
+    **{f"{name}_ids": [] for name in ANSWERS},
+    "text_tokens": 0,
+    "error": "",
+}

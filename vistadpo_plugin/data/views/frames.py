@@ -1,0 +1,68 @@
+"""How many frames and tokens the views of a model have."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+from vistadpo_plugin.arguments import VistaArguments
+from vistadpo_plugin.data.views.views import ViewBuilder
+
+
+def video_settings(processor: Any) -> dict[str, Any]:
+    """The recipe's keys for videos as the host leaves them on the processor; its defaults where there is none.
+
+    Named as the host's `_regularize_videos` and `_preprocess_image` take them.
+    """
+    return {
+        "image_max_pixels": getattr(processor, "video_max_pixels", 256 * 256),
+        "image_min_pixels": getattr(processor, "video_min_pixels", 16 * 16),
+        "video_fps": getattr(processor, "video_fps", 2.0),
+        "video_maxlen": getattr(processor, "video_maxlen", 128),
+    }
+
+
+class FrameCounts:
+    """What is known of that without decoding; `plugin` is the template's multimodal plugin, `processor` the model's."""
+
+    def __init__(self, plugin: Any, processor: Any, vista: VistaArguments):
+        self.plugin, self.processor, self.vista = plugin, processor, vista
+        self.fixed = plugin.fixed_frames(processor) if hasattr(plugin, "fixed_frames") else None
+        self.sampling = getattr(plugin, "sampling", "ends")
+
+    def builder(self, seed: int) -> ViewBuilder:
+        """The view builder of this model, with the host's own resizing of video frames."""
+        settings = video_settings(self.processor)
+        shrink = functools.partial(self.plugin._preprocess_image, **settings)
+        fps, maxlen = settings["video_fps"], settings["video_maxlen"]
+        return ViewBuilder(self.vista, fps, maxlen, self.fixed, shrink, seed, self.sampling)
+
+    def per_view(self) -> dict[str, int | None]:
+        """Frames of the views that the terms look at; None where they depend on the video."""
+        terms, frames = self.vista.terms, {}
+        if {"response", "video", "token"} & set(terms):
+            frames["full video"] = self.fixed
+        if "clip" in terms:
+            frames["clip"] = self.vista.vista_clip_frames or self.fixed
+        if {"object", "token"} & set(terms):
+            frames["keyframe"] = 1
+        return frames
+
+    def tokens(self, frames: int) -> int | None:
+        """Tokens of a video of so many frames, None for families where they depend on the picture."""
+        known = hasattr(self.plugin, "video_tokens") and self.processor is not None
+        return self.plugin.video_tokens(self.processor, frames) if known else None
+
+    def describe(self) -> dict[str, str]:
+        """Frames and tokens of every view in words, for the summary."""
+        described = {}
+        for view, frames in self.per_view().items():
+            tokens = None if frames is None else self.tokens(frames)
+            counted = "frames by video_fps and video_maxlen" if frames is None else plural(frames, "frame")
+            described[view] = counted if tokens is None else f"{counted}, {tokens} video tokens"
+        return described
+
+
+def plural(count: int, noun: str) -> str:
+    """1 frame, 8 frames."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

@@ -1,0 +1,157 @@
+"""The data card beside a built data set: YAML front matter and Markdown, from counts of the run and nothing else."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any
+
+import yaml
+
+from vistadpo_plugin.datasets.accounting import Account
+from vistadpo_plugin.datasets.rows import Draft, Splits
+
+SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where the annotations come from, and under what terms."""
+
+    title: str
+    repository: str
+    license: dict[str, str]
+    terms: tuple[str, ...]
+    rules: tuple[str, ...]
+
+
+NEXTGQA = Source(
+    title="NExT-GQA",
+    repository="https://github.com/doc-doc/NExT-GQA",
+    license={"license": "mit"},
+    terms=(
+        "Annotations: NExT-GQA (Xiao et al., CVPR 2024), MIT.",
+        "Videos: not part of this data set. They are VidOR's, out of YFCC100M; each has the license that its author "
+        "gave it.",
+    ),
+    rules=(
+        "`event` holds the question's intervals as they are annotated; `ground` merges those that overlap.",
+        "Questions of one type are CW (why), CH (how), TN, TC, TP (what after, while, before).",
+    ),
+)
+STAR = Source(
+    title="STAR",
+    repository="https://github.com/csbobby/STAR_Benchmark",
+    license={"license": "other", "license_name": "unverified"},
+    terms=(
+        "Annotations: STAR (Wu et al., NeurIPS 2021). Its license could not be verified: ask its authors before you "
+        "pass this data set on.",
+        "Videos: not part of this data set. They are Charades', under the license that comes with them; frame numbers "
+        "and boxes are Action Genome's.",
+    ),
+    rules=(
+        "`event` is the question's segment, [start, end].",
+        "`box` is the object the answer is about: the one object class that the right choice names; where it names "
+        "none, the object acted on in the question. Several or none: no keyframe and no box, counted below.",
+        "`keyframe` is the annotated frame with that box nearest to the middle of the segment. Frame n is taken to be "
+        "shown at (n - 1) / rate seconds, rate being the video's own unless --fps was given.",
+    ),
+)
+
+
+def size_category(rows: int) -> str:
+    """The hub's name for so many rows."""
+    return next((name for limit, name in SIZES if rows < limit), "n>1M")
+
+
+def format_card(
+    name: str, source: Source, splits: Splits, files: dict[str, str], account: Account, command: str, seed: int,
+    model: str | None,
+) -> str:  # fmt: skip
+    """The card's text. `files` gives the file of each split, `model` who rewrote answers, if anyone."""
+    named = splits.named()
+    rows = sum(map(len, named.values()))
+    front = {
+        "pretty_name": f"{name} (grounded preference rows from {source.title})",
+        "language": ["en"],
+        **source.license,
+        "task_categories": ["video-text-to-text"],
+        "tags": ["preference", "dpo", "vistadpo", "video"],
+        "size_categories": [size_category(rows)],
+        "source_datasets": ["extended"],
+        "annotations_creators": ["found"],
+        "language_creators": ["found"] if model is None else ["found", "machine-generated"],
+        "configs": [
+            {
+                "config_name": "default",
+                "data_files": [{"split": split, "path": files[split]} for split in named],
+            }
+        ],
+    }
+    parts = [
+        f"---\n{yaml.safe_dump(front, sort_keys=False, allow_unicode=True)}---",
+        f"# {name}",
+        f"Grounded preference rows for `stage: vistadpo`, built from [{source.title}]({source.repository}).",
+        "## Terms\n\n" + _bullets(source.terms),
+        f"## How it was made\n\n```\n{command}\n```\n\nSeed {seed}. The same command on the same files gives the same "
+        "bytes.\n\n" + _bullets((*RULES, *source.rules, _rewriting(model))),
+        "## Counts\n\n" + _counts(named),
+        "## Accounting\n\n" + _table(("", "count"), account.table()) + _examples(account),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+RULES = (
+    "`chosen` is the right option, `rejected` a wrong option of the same question: drawn by seed among those that "
+    "speak of something the video's questions speak of, else among all; never one with the same words as the right "
+    "option.",
+    "`rejected_irrelevant` is the right option of a question about another video, drawn by seed: no option of this "
+    "question, without a content word in common with the question and its options, and to a question of the same type. "
+    "Exceptions are counted below.",
+    "Validation holds out whole videos. Irrelevant answers come from the row's own split, so no training row holds a "
+    "held-out video or a text about one.",
+)
+
+
+def _rewriting(model: str | None) -> str:
+    if model is None:
+        return (
+            "No language model took part. An option became an answer by a capital letter, a full stop and the "
+            "apostrophe of a detached s."
+        )
+    return (
+        f"Answers were rewritten by `{model}`. A row was rewritten when all its answers passed the rule: every content "
+        "word of the option kept, no negation added or dropped, no content word of another option, bounded length. "
+        "The others are options with a capital letter and a full stop, counted below."
+    )
+
+
+def _counts(named: dict[str, list[Draft]]) -> str:
+    lines = []
+    for split, drafts in named.items():
+        videos = {draft.question.video for draft in drafts}
+        have = [
+            sum(len(draft.question.events) > 1 for draft in drafts),
+            sum(draft.question.keyframe is not None for draft in drafts),
+            sum(bool(draft.question.boxes) for draft in drafts),
+            sum(draft.irrelevant is not None for draft in drafts),
+        ]
+        lines.append((split, len(drafts), len(videos), *have))
+    header = ("split", "rows", "videos", "several events", "keyframe", "box", "irrelevant answer")
+    kinds = Counter(draft.question.kind for drafts in named.values() for draft in drafts)
+    return _table(header, lines) + "\n\n" + _table(("question type", "rows"), sorted(kinds.items()))
+
+
+def _examples(account: Account) -> str:
+    lines = account.examples()
+    return "\n\n" + _bullets(lines) if lines else ""
+
+
+def _bullets(lines: Any) -> str:
+    return "\n".join(f"- {line}" for line in lines)
+
+
+def _table(header: tuple[str, ...], lines: Any) -> str:
+    rule = "|".join(["---", *["---:"] * (len(header) - 1)])
+    rows = [" | ".join(str(cell) for cell in line) for line in lines]
+    return "\n".join([f"| {' | '.join(header)} |", f"|{rule}|", *(f"| {row} |" for row in rows)])

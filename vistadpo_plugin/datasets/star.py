@@ -1,0 +1,139 @@
+"""STAR: situated questions about Charades videos, with their segment, and boxes of objects in annotated frames.
+
+Layout as in the repository csbobby/STAR_Benchmark (README, code/visualization_tools, code/program_executor): a list of
+{question_id, question, video_id, start, end, answer, question_program, choices: [{choice_id, choice, choice_program}],
+situations: {frame_id: {bbox: [[x1, y1, x2, y2] or null, ...], bbox_labels: [class, ...], ...}}}. Times are seconds of
+the whole video, boxes pixels of its frames.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from vistadpo_plugin.arguments import is_finite_number
+from vistadpo_plugin.datasets.accounting import Account
+from vistadpo_plugin.datasets.questions import Question, differing
+from vistadpo_plugin.datasets.star_objects import NoObject, answer_object, object_frames
+from vistadpo_plugin.datasets.text import plain, question, sentence
+
+TYPES = ("Interaction", "Sequence", "Prediction", "Feasibility")
+# A segment shows what these ask for; it ends before what Prediction and Feasibility ask for.
+SHOWN_TYPES = ("Interaction", "Sequence")
+
+# The frames of a situation lie between start and end, up to the rounding of either.
+_SEGMENT_TOLERANCE_SECONDS = 0.5
+
+
+def read_star(
+    path: Path, types: Sequence[str], rate_of: Callable[[str], float | None], account: Account
+) -> list[Question]:
+    """The questions of the wanted types, in order of their ids; those that cannot be used are left out in `account`.
+
+    `rate_of` gives the frame rate of a video by its id, None where it is not known: such a question has no keyframe.
+    Raises ValueError for a file that is not STAR's.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8-sig"))
+    except ValueError as error:
+        raise ValueError(f"{path} is not valid JSON: {error}.") from None
+    if not isinstance(content, list) or not all(isinstance(item, dict) for item in content):
+        raise ValueError(f"{path} is not STAR's: a list of questions is expected.")
+
+    questions: dict[str, Question] = {}
+    for item in _in_order(content):
+        account.read += 1
+        name = str(item.get("question_id"))
+        where, kind = f"star/{name}", name.split("_")[0]
+        reason = _unusable(item)
+        if reason is None and kind not in types:
+            known = f"question type {kind}, which --types does not name"
+            reason = known if kind in TYPES else f"an unknown question type, {kind!r}"
+        if reason is None and where in questions:
+            reason = "the same question_id a second time"
+        if reason:
+            account.leave_out(reason, where)
+            continue
+        made = _question(item, where, rate_of)
+        if differing(made):
+            questions[where] = made
+        else:
+            account.leave_out("no choice says anything else than the right one", where)
+    return [questions[name] for name in sorted(questions)]
+
+
+def _in_order(items: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """By question_id; those that share one, which should not be, by their content, so that the file's order is moot."""
+    items = sorted(items, key=lambda item: str(item.get("question_id")))
+    for _, same in itertools.groupby(items, key=lambda item: str(item.get("question_id"))):
+        members = list(same)
+        yield from sorted(members, key=lambda item: json.dumps(item, sort_keys=True)) if len(members) > 1 else members
+
+
+def _unusable(item: dict[str, Any]) -> str | None:
+    """Why the question cannot be used, or None."""
+    for name in ("question_id", "question", "video_id"):
+        if not isinstance(item.get(name), str) or not item[name].strip():
+            return f"no {name}"
+    if not isinstance(item.get("answer"), str) or not item["answer"].strip():
+        return "no answer (the test split keeps them back)"
+    choices = item.get("choices")
+    if not isinstance(choices, list) or not all(isinstance(_said(choice), str) for choice in choices):
+        return "choices that are no list of {choice_id, choice}"
+    if not any(plain(_said(choice)) == plain(item["answer"]) for choice in choices):
+        return "the answer is none of the choices"
+    start, end = item.get("start"), item.get("end")
+    if not is_finite_number(start) or not is_finite_number(end) or not 0 <= start < end:
+        return "start and end that are no segment in seconds"
+    return None
+
+
+def _said(choice: Any) -> Any:
+    return choice.get("choice") if isinstance(choice, dict) else None
+
+
+def _question(item: dict[str, Any], where: str, rate_of: Callable[[str], float | None]) -> Question:
+    right = [choice for choice in item["choices"] if plain(choice["choice"]) == plain(item["answer"])]
+    keyframe, boxes, notes = None, (), ()
+    try:
+        frames = object_frames(item.get("situations"), answer_object(item, right[0]))
+        keyframe, boxes = _pick_frame(frames, rate_of(item["video_id"]), item["start"], item["end"])
+    except NoObject as reason:
+        notes = (f"no keyframe and box: {reason}",)
+    return Question(
+        id=where,
+        video=item["video_id"],
+        kind="_".join(item["question_id"].split("_")[:2]),
+        prompt=question(item["question"]),
+        right=sentence(item["answer"]),
+        wrong=tuple(sentence(choice["choice"]) for choice in item["choices"] if choice not in right),
+        events=((item["start"], item["end"]),),
+        keyframe=keyframe,
+        boxes=boxes,
+        notes=notes,
+    )
+
+
+def _pick_frame(
+    frames: dict[int, tuple], rate: float | None, start: float, end: float
+) -> tuple[float, tuple[tuple[float, ...], ...]]:
+    """(seconds, boxes) of the annotated frame nearest to the middle of the segment, the earlier of two.
+
+    Frames are numbered from 1, as `ffmpeg -i VIDEO %06d.png` does: number n is shown at (n - 1) / rate seconds.
+    Raises NoObject when no frame can be timed.
+    """
+    if rate is None:
+        raise NoObject("the video's frame rate is not known; give --fps or the videos")
+    times = {number: (number - 1) / rate for number in frames}
+    inside = [
+        number
+        for number, seconds in times.items()
+        if start - _SEGMENT_TOLERANCE_SECONDS <= seconds <= end + _SEGMENT_TOLERANCE_SECONDS
+    ]
+    if not inside:
+        raise NoObject("no annotated frame lies between start and end at this frame rate")
+    number = min(inside, key=lambda number: (abs(times[number] - (start + end) / 2), number))
+    return round(times[number], 3), frames[number]

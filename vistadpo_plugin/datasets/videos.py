@@ -1,0 +1,67 @@
+"""Where the videos of a data set lie, and how a row names them."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import av
+
+from vistadpo_plugin.data.video.video import VIDEO_SUFFIXES, VideoError
+
+
+class VideoIndex:
+    """The video files of a folder and its sub-folders, found by their names without ending (`NExTVideo/1164/ID.mp4`).
+
+    Raises ValueError when the folder does not exist.
+    """
+
+    def __init__(self, folder: Path):
+        if not folder.is_dir():
+            raise ValueError(f"the folder of videos {folder} does not exist.")
+        self.folder = folder
+        self._found: dict[str, Path] = {}
+        self.doubles: dict[str, list[str]] = {}
+        for parent, folders, files in os.walk(folder, followlinks=True):
+            folders.sort()
+            for name in sorted(files):
+                stem, ending = os.path.splitext(name)
+                if ending.lower() in VIDEO_SUFFIXES:
+                    path = Path(parent) / name
+                    if stem in self._found:
+                        self.doubles.setdefault(stem, [str(self._found[stem])]).append(str(path))
+                    else:
+                        self._found[stem] = path
+
+    def find(self, video: str) -> Path | None:
+        """The file of a video id, or None. Of several, the first in order of folders and names."""
+        return self._found.get(video)
+
+    def expected(self, video: str) -> Path:
+        """The file, or where it would lie: straight in the folder, as mp4."""
+        return self.find(video) or self.folder / f"{video}.mp4"
+
+
+def path_for(target: Path, folder: Path) -> str:
+    """`target` as a row names it in a data file in `folder`, so that `dataset_dir` alone finds it.
+
+    An absolute path stays one; a relative one is rewritten to start at `folder`, with forward slashes.
+    """
+    if target.is_absolute():
+        return str(target)
+    return Path(os.path.relpath(os.path.abspath(target), os.path.realpath(folder))).as_posix()
+
+
+def frame_rate(video: Path) -> float:
+    """Frames a second by the file's header, the rate at which ffmpeg writes the frames of a video to images.
+
+    Raises VideoError.
+    """
+    try:
+        with av.open(str(video)) as container:
+            rate = container.streams.video[0].guessed_rate if container.streams.video else None
+    except (av.error.FFmpegError, OSError) as error:
+        raise VideoError(f"cannot open the video {video}: {error}") from None
+    if not rate:
+        raise VideoError(f"{video}: its header names no frame rate.")
+    return float(rate)

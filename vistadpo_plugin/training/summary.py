@@ -1,0 +1,54 @@
+"""What a run is about to do, said once in the log before the first step."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from vistadpo_plugin.arguments import VistaArguments
+from vistadpo_plugin.data.rows.grounded_rows import GroundedRows
+from vistadpo_plugin.data.views.frames import plural
+from vistadpo_plugin.data.views.views import KEYFRAME, NO_MATE, missing_grounding, needs_mate, token_view
+
+NO_VIDEO = "not a row with one video"
+
+
+def term_gaps(dataset: GroundedRows, term: str, vista: VistaArguments) -> Counter:
+    """Why rows lack a term, counted by reason; the rows that have it are under None."""
+    gaps: Counter = Counter()
+    lacks_mates = needs_mate(term, vista) and not dataset.has_mates
+    for row in dataset.grounded:
+        if row is None:
+            gaps[None if term == "response" else NO_VIDEO] += 1
+        else:
+            reason = missing_grounding(row, term, vista)
+            if reason is None and lacks_mates:
+                reason = NO_MATE
+            gaps[reason] += 1
+    return gaps
+
+
+def term_table(dataset: GroundedRows, vista: VistaArguments) -> list[str]:
+    """A line for every term: its weight, how many rows carry it, and why the others do not."""
+    lines = [f"  {'term':<9}{'weight':>7}{'rows':>8}  without it"]
+    for term, weight in vista.weights.items():
+        if term not in vista.terms:
+            lines.append(f"  {term:<9}{'off':>7}")
+            continue
+        gaps = term_gaps(dataset, term, vista)
+        have = gaps.pop(None, 0)
+        without = "; ".join(f"{count} {reason}" for reason, count in gaps.most_common()) or "-"
+        if term == "token":
+            on_keyframe = sum(row is not None and token_view(row, vista) == KEYFRAME for row in dataset.grounded)
+            without += f" ({on_keyframe} look at the keyframe, {have - on_keyframe} at the full video)"
+        lines.append(f"  {term:<9}{weight:>7g}{have:>8}  {without}")
+    return lines
+
+
+def summarize(name: str, dataset: GroundedRows, vista: VistaArguments, view_tokens: dict[str, str]) -> str:
+    """The table of the terms, tokens per view, and what else was noted of the rows."""
+    videos = len({key for key in dataset.video_keys if key is not None})
+    lines = [f"VistaDPO {name}: {len(dataset)} rows, {videos} videos", *term_table(dataset, vista)]
+    lines += [f"  {view}: {tokens}" for view, tokens in view_tokens.items()]
+    notes = Counter(note for row in dataset.grounded if row is not None for note in set(row.notes))
+    lines += [f"  note: {note} ({plural(count, 'row')})" for note, count in notes.most_common()]
+    return "\n".join(lines)

@@ -1,0 +1,175 @@
+"""VistaDPOTrainer: the host's DPO trainer with our sampler, scorer and objective. Batch in, loss and metrics out."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import torch
+from llamafactory.extras import logging
+from llamafactory.train.dpo.trainer import CustomDPOTrainer
+from torch import Tensor
+from transformers import Trainer
+from transformers.integrations import is_deepspeed_zero3_enabled
+from transformers.trainer_utils import EvalLoopOutput
+
+from vistadpo_plugin.data.batches.pairing import PairedRows, PairedSampler
+from vistadpo_plugin.reference.cache import ReferenceCache
+from vistadpo_plugin.reference.fill import FillReferenceCache
+from vistadpo_plugin.reference.reference import Reference
+from vistadpo_plugin.run_record.model_card import add_section
+from vistadpo_plugin.run_record.report import RunReport
+from vistadpo_plugin.scoring.fast.fused_lora import fuse_lora
+from vistadpo_plugin.scoring.fast.fused_mlp import fuse_mlps
+from vistadpo_plugin.scoring.fast.kept_activations import GIB, KeptActivations
+from vistadpo_plugin.scoring.scorer import Scorer
+from vistadpo_plugin.scoring.sharded import WholeHead, keep_gathered_weights, refuse_adapted_head, spreads_parameters
+from vistadpo_plugin.scoring.view_features import Encoded
+from vistadpo_plugin.training.bad_rows import SkippedRows
+from vistadpo_plugin.training.metrics import MetricSums
+from vistadpo_plugin.training.objective import Objective, TermResult
+
+logger = logging.get_logger("llamafactory.vistadpo")
+
+
+class VistaDPOTrainer(CustomDPOTrainer):
+    """Optimizers, schedulers, reference model, checkpoints and logging are the host's."""
+
+    def __init__(
+        self,
+        *,
+        skipped: SkippedRows,
+        cache: ReferenceCache | None = None,
+        reference_head: torch.nn.Module | None = None,
+        **kwargs: Any,
+    ):
+        """`cache` is completed before the first step; `reference_head` stands for a reference that it knows wholly."""
+        super().__init__(**kwargs)
+        self.skipped = skipped
+        self.report: RunReport | None = None  # on the main process of a training run
+        if cache is not None:
+            self.add_callback(FillReferenceCache(self, cache))
+        vista = self.finetuning_args
+        self.objective = Objective(vista, self.beta, self.loss_type, self.label_smoothing)
+        self.train_sums = MetricSums(vista.terms, self.args.device)
+        self.eval_sums = MetricSums(vista.terms, self.args.device)
+        self.steps_since_log = 0
+        unwrapped = self.accelerator.unwrap_model(self.model)
+        self.kept = None
+        spread = spreads_parameters(self.args)
+        if not spread:
+            fuse_lora(unwrapped)
+            fuse_mlps(unwrapped)
+            self.kept = KeptActivations(unwrapped, vista.vista_activation_memory * GIB)
+        self.scorer = Scorer(unwrapped, in_step=spread)
+        ref_unwrapped = None if self.ref_model is None else self.accelerator.unwrap_model(self.ref_model)
+        if spread:
+            refuse_adapted_head(unwrapped.get_output_embeddings())
+            if is_deepspeed_zero3_enabled():
+                keep_gathered_weights(unwrapped)
+            if ref_unwrapped not in (None, unwrapped):
+                # It is asked within the policy's forward, when the reference's parameters are spread again.
+                reference_head = WholeHead(ref_unwrapped.get_output_embeddings(), self.args.device)
+        if reference_head is not None:
+            reference_head.to(self.args.device)
+        self.reference = Reference(unwrapped, self.scorer, self.ref_model, ref_unwrapped, reference_head)
+        # Our loss divides by the rows of the whole step itself (see compute_loss), the Trainer must not divide again.
+        self.model_accepts_loss_kwargs = True
+
+    def create_accelerator_and_postprocess(self) -> None:
+        super().create_accelerator_and_postprocess()
+        plugin = self.accelerator.state.fsdp_plugin if self.is_fsdp_enabled else None
+        if plugin is not None and plugin.mixed_precision_policy is not None:
+            # FSDP2 would cast what the model returns, our float32 log-probabilities, to bfloat16.
+            plugin.mixed_precision_policy = dataclasses.replace(plugin.mixed_precision_policy, output_dtype=None)
+
+    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
+        """Whole weights also where FSDP keeps its checkpoints in shards, its default: the Trainer writes none then."""
+        if self.is_fsdp_enabled and "FULL" not in str(self.accelerator.state.fsdp_plugin.state_dict_type):
+            weights = self.accelerator.get_state_dict(self.model)
+            if self.args.should_save:
+                self._save(output_dir or self.args.output_dir, state_dict=weights)
+        super().save_model(output_dir, _internal_call)
+
+    def _get_train_sampler(self, train_dataset: PairedRows | None = None) -> PairedSampler:
+        dataset = self.train_dataset if train_dataset is None else train_dataset
+        in_order = self.finetuning_args.disable_shuffling or self.args.train_sampling_strategy == "sequential"
+        return PairedSampler(dataset, shuffle=not in_order, mates_together=not in_order)
+
+    def _get_eval_sampler(self, eval_dataset: PairedRows) -> PairedSampler:
+        return PairedSampler(eval_dataset, shuffle=False, mates_together=True)
+
+    def _get_num_items_in_batch(self, batch_samples: list[dict[str, Any]], device: torch.device) -> Tensor:
+        """Rows of one optimizer step, on all ranks; the Trainer asks once a step."""
+        self.steps_since_log += 1
+        rows = torch.tensor(sum(len(batch["rows"]) for batch in batch_samples), device=device)
+        return self.accelerator.gather(rows).sum() if self.args.world_size > 1 else rows
+
+    def term_results(self, model: Any, batch: dict[str, Any]) -> dict[str, TermResult]:
+        """Score a batch with reference and policy and form every term of every row."""
+        for where, reason in self.skipped.add("train_dataset" if model.training else "eval_dataset", batch["skipped"]):
+            logger.warning(f"{where} is skipped: {reason}")
+        encoded = Encoded()
+        reference = self.reference(model, batch, encoded)
+        policy = self.scorer(model, batch, encoded, reference)
+        return self.objective(policy, reference.log_probs, batch)
+
+    def compute_loss(
+        self,
+        model: Any,
+        inputs: dict[str, Any],
+        return_outputs: bool = False,
+        num_items_in_batch: Tensor | None = None,
+    ) -> Any:
+        """Sum of the rows' losses over the rows of the whole step: the mean over rows, however they are spread.
+
+        Data-parallel wrappers average gradients over ranks, hence the factor.
+        """
+        if self.kept is not None:
+            self.kept.start()
+        results = self.term_results(model, inputs)
+        self.train_sums.add(results)
+        rows = len(inputs["rows"])
+        total_rows = torch.as_tensor(rows if num_items_in_batch is None else num_items_in_batch)
+        share = self.accelerator.num_processes / total_rows.clamp(min=1)  # 0 when every row of the step was skipped
+        loss = self.objective.total(results, rows).sum() * share
+        return (loss, {}) if return_outputs else loss
+
+    def prediction_step(
+        self, model: Any, inputs: dict[str, Any], prediction_loss_only: bool, ignore_keys: list[str] | None = None
+    ) -> tuple[Tensor, None, None]:
+        inputs = self._prepare_inputs(inputs)
+        with torch.no_grad(), self.compute_loss_context_manager():
+            results = self.term_results(model, inputs)
+        self.eval_sums.add(results)
+        rows = len(inputs["rows"])
+        return self.objective.total(results, rows).sum() / max(rows, 1), None, None
+
+    def evaluation_loop(
+        self, dataloader: Any, *args: Any, metric_key_prefix: str = "eval", **kw: Any
+    ) -> EvalLoopOutput:
+        self.eval_sums.reset()
+        output = super().evaluation_loop(dataloader, *args, metric_key_prefix=metric_key_prefix, **kw)
+        means = self.eval_sums.means(self._sum_over_ranks, steps=len(dataloader))
+        output.metrics.update({f"{metric_key_prefix}_{name}": value for name, value in means.items()})
+        return output
+
+    def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
+        """Add the means since the last training log."""
+        if "loss" in logs:
+            logs.update(self.train_sums.means(self._sum_over_ranks, self.steps_since_log))
+            self.steps_since_log = 0
+        Trainer.log(self, logs, *args, **kwargs)
+
+    def create_model_card(self, *args: Any, **kwargs: Any) -> None:
+        """The card that transformers writes, as in every stage of the host, and what is known of the run."""
+        Trainer.create_model_card(self, *args, **kwargs)
+        self.add_run_to_card()
+
+    def add_run_to_card(self) -> None:
+        """Put what is known of the run into the model card; only the main process of a training run does."""
+        if self.report is not None:
+            add_section(self.report)
+
+    def _sum_over_ranks(self, values: Tensor) -> Tensor:
+        return self.accelerator.reduce(values, "sum")
