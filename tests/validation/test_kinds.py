@@ -35,9 +35,9 @@ def raised_kinds(file: Path) -> list[str | None]:
     return [args[2].value if len(args) == 3 and isinstance(args[2], ast.Constant) else None for args in raised]
 
 
-@pytest.mark.parametrize("module", ["rows", "grounding"])
+@pytest.mark.parametrize("module", ["schema", "grounding"])
 def test_every_refusal_of_a_row_has_a_kind(module: str) -> None:
-    kinds = raised_kinds(PACKAGE / "data" / f"{module}.py")
+    kinds = raised_kinds(ROWS / f"{module}.py")
     assert len(kinds) > 4 and set(kinds) <= set(KINDS)
     assert {KINDS[kind].severity for kind in kinds if kind} == {"error"}
 
@@ -54,14 +54,13 @@ def test_no_kind_is_dead() -> None:
 
 
 def test_every_note_that_training_writes_has_a_kind_of_its_own() -> None:
-    """The notes are the sentences in capitals of rows.py and grounding.py; absent groundings are only counted."""
-    from vistadpo_plugin.data.rows import grounding
-    from vistadpo_plugin.data.rows import schema as rows
+    """The notes are the sentences in capitals of schema.py and grounding.py; absent groundings are only counted."""
+    from vistadpo_plugin.data.rows import grounding, schema
 
-    counted = {grounding.NO_EVENT, grounding.NO_KEYFRAME, grounding.NO_BOX, grounding.NO_BOX_LEFT, rows.IGNORED_FIELD}
+    counted = {grounding.NO_EVENT, grounding.NO_KEYFRAME, grounding.NO_BOX, grounding.NO_BOX_LEFT, schema.IGNORED_FIELD}
     sentences = {
         value
-        for module in (rows, grounding)
+        for module in (schema, grounding)
         for name, value in vars(module).items()
         if name.isupper() and isinstance(value, str) and " " in value
     }
