@@ -15,6 +15,7 @@ from truth import answer_distributions, log_prob
 
 from vistadpo_plugin.data.batches.groups import Bundle, separate_groups
 from vistadpo_plugin.data.batches.groups import Sequence as TokenSequence
+from vistadpo_plugin.scoring import view_features
 from vistadpo_plugin.scoring.scorer import ReferenceScores, Scorer
 from vistadpo_plugin.scoring.view_features import Encoded
 
@@ -222,8 +223,28 @@ def test_a_trained_projector_is_asked_by_both_models(recipe: dict[str, Any], mon
     assert len(projector) == 4 and all(value.abs().max() > 0 for value in projector)
 
 
+def test_views_of_one_shape_go_through_the_tower_together(
+    recipe: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A row alone has six views: full, another's, clip and its negative with 8 frames, two keyframes with one. With 16
+    frames at most in one run, 4 x 8 frames are two runs, and the keyframes one."""
+    monkeypatch.setattr(view_features, "STACKED", 16)
+    shapes: list[tuple[int, int]] = []
+    from transformers import VideoLlavaModel
+
+    encode = VideoLlavaModel.get_video_features
+
+    def noted(self: Any, pixel_values_videos: torch.Tensor, **kwargs: Any) -> Any:
+        shapes.append(tuple(pixel_values_videos.shape[:2]))
+        return encode(self, pixel_values_videos, **kwargs)
+
+    monkeypatch.setattr(VideoLlavaModel, "get_video_features", noted)
+    run_recipe({**recipe, "max_samples": 2, "per_device_train_batch_size": 1, "max_steps": 1})
+    assert sorted(shapes) == [(2, 1), (2, 8), (2, 8)]
+
+
 def count_encodes(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
-    """For every run of Video-LLaVA's own tower and projector, whether it was made for a backward pass."""
+    """For every video in Video-LLaVA's own tower and projector, whether it was encoded for a backward pass."""
     from transformers import VideoLlavaModel
 
     calls: list[bool] = []
@@ -231,7 +252,7 @@ def count_encodes(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
 
     def counted(self: Any, pixel_values_videos: torch.Tensor, **kwargs: Any) -> Any:
         output = encode(self, pixel_values_videos, **kwargs)
-        calls.append(output.pooler_output[0].requires_grad)
+        calls.extend([output.pooler_output[0].requires_grad] * len(pixel_values_videos))
         return output
 
     monkeypatch.setattr(VideoLlavaModel, "get_video_features", counted)

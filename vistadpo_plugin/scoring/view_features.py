@@ -29,6 +29,10 @@ _PIXELS = {
 }
 
 
+# Frames that go through the tower in one run: transformers keeps the states of all its layers meanwhile.
+STACKED = 32
+
+
 @dataclass
 class Encoded:
     """The features of a batch's views as they become known, by method and view; `encodes` counts the tower's runs."""
@@ -59,6 +63,9 @@ class ViewFeatures:
         }
         for method, encode in self.encoders.items():
             setattr(self.inner, method, self._answering(method, encode))
+        family = None if self.inner is None else family_of_model(self.inner.config.model_type)
+        # Only models that stack videos themselves, (videos, frames, ...), without further arguments for each.
+        self.stacks = family is not None and family.exact_frames
         if self.encoders:
             self.inner_forward = self.inner.forward
             self.inner.forward = self._forward
@@ -156,11 +163,29 @@ class ViewFeatures:
             if self.views is None:
                 return encode(*args, **kwargs)
             given = {**dict(zip(names, args, strict=False)), **kwargs}
+            if self.stacks and method == "get_video_features":
+                self._encode_alike(method, names, encode, given)
             outputs = [known for number in self.order if (known := self._one(method, names, encode, given, number))]
             end = self._video_end() if method == "get_video_features" else None
             return _join(outputs) if end is None else _join_ended(outputs, end)
 
         return features
+
+    def _encode_alike(self, method: str, names: list[str], encode: Callable[..., Any], given: dict[str, Any]) -> None:
+        """Views of one shape go through the tower together, `STACKED` frames at a time: small work fills no GPU."""
+        alike: dict[tuple[int, ...], list[int]] = {}
+        for number in self.unknown(self.views, self.order, self.encoded.features)[method]:
+            alike.setdefault(tuple(self.views[number][_pixels(method, self.views[number])].shape), []).append(number)
+        for shape, numbers in alike.items():
+            most = max(1, STACKED // (shape[0] * shape[1]))
+            for first in range(0, len(numbers), most):
+                together = numbers[first : first + most]
+                pixels = torch.cat([self.views[n][_pixels(method, self.views[n])] for n in together])
+                with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
+                    output = _kept(encode(**{**given, names[0]: pixels}))
+                for number, pooled in zip(together, _split(output.pooler_output, len(together)), strict=True):
+                    self.encoded.features[method, number] = type(output)(pooler_output=pooled)
+                self.encoded.encodes += len(together)
 
     def _video_end(self) -> Tensor | None:
         """What the model itself puts behind the features of every video, (width,)."""
@@ -205,6 +230,11 @@ def _tensors(features: Any) -> Iterator[Tensor]:
 def _kept(output: Any) -> Any:
     """Without the tower's hidden states, which nobody asks for again."""
     return type(output)(**{name: output[name] for name in ("pooler_output", "deepstack_features") if name in output})
+
+
+def _split(pooled: Any, videos: int) -> Any:
+    """The features of each of several videos, as the model gives them for one."""
+    return pooled.chunk(videos) if isinstance(pooled, Tensor) else [[one] for one in pooled]
 
 
 def _join(outputs: list[Any]) -> Any:

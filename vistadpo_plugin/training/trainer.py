@@ -21,6 +21,7 @@ from vistadpo_plugin.run_record.model_card import add_section
 from vistadpo_plugin.run_record.report import RunReport
 from vistadpo_plugin.scoring.fast.fused_lora import fuse_lora
 from vistadpo_plugin.scoring.fast.fused_mlp import fuse_mlps
+from vistadpo_plugin.scoring.fast.fused_norm import fuse_norms
 from vistadpo_plugin.scoring.fast.kept_activations import GIB, KeptActivations
 from vistadpo_plugin.scoring.scorer import Scorer
 from vistadpo_plugin.scoring.sharded import WholeHead, keep_gathered_weights, refuse_adapted_head, spreads_parameters
@@ -60,6 +61,7 @@ class VistaDPOTrainer(CustomDPOTrainer):
         if not spread:
             fuse_lora(unwrapped)
             fuse_mlps(unwrapped)
+            fuse_norms(unwrapped)
             self.kept = KeptActivations(unwrapped, vista.vista_activation_memory * GIB)
         self.scorer = Scorer(unwrapped, in_step=spread)
         ref_unwrapped = None if self.ref_model is None else self.accelerator.unwrap_model(self.ref_model)

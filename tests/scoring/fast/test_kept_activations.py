@@ -12,7 +12,7 @@ import torch
 from conftest import Run
 from torch.utils.checkpoint import checkpoint
 
-from vistadpo_plugin.scoring.fast.kept_activations import KeptActivations
+from vistadpo_plugin.scoring.fast.kept_activations import GIB, KeptActivations
 
 
 class Layer(torch.nn.Module):
@@ -52,16 +52,32 @@ def step(model: torch.nn.Sequential, kept: KeptActivations) -> torch.Tensor:
 
 
 @pytest.mark.parametrize(
-    ("budget", "runs"), [(0, [2, 2, 2, 2]), (1, [1, 2, 2, 2]), (2 * BYTES, [1, 1, 2, 2]), (1e9, [1, 1, 1, 1])]
+    ("budget", "runs"),
+    [(0, [2, 2, 2, 2]), (2 * BYTES, [1, 1, 2, 2]), (3 * BYTES - 1, [1, 1, 2, 2]), (1e9, [1, 1, 1, 1])],
 )
 def test_layers_run_once_while_the_budget_lasts(budget: float, runs: list[int]) -> None:
-    """The layer that uses the budget up is the last that is kept."""
+    """A layer that would go over the budget is computed again."""
     model, kept = stack(budget)
     gradient = step(model, kept)
     assert [layer.runs for layer in model] == runs
     assert kept.kept == runs.count(1) * BYTES
     plain, _ = stack(0)
     assert torch.equal(gradient, step(plain, kept))
+
+
+def test_what_a_layer_keeps_is_learnt_from_the_first() -> None:
+    """Which goes over a budget of 1 byte, once; a longer input keeps more, so that two of them do not fit where four
+    short ones did."""
+    model, kept = stack(1)
+    step(model, kept)
+    step(model, kept)
+    assert [layer.runs for layer in model] == [3, 4, 4, 4]
+    model, kept = stack(4 * BYTES)
+    step(model, kept)
+    assert [layer.runs for layer in model] == [1, 1, 1, 1]
+    kept.start()
+    model(torch.zeros(75, 10, requires_grad=True)).sum().backward()
+    assert [layer.runs for layer in model] == [2, 3, 3, 3]
 
 
 def test_every_step_has_the_whole_budget() -> None:
@@ -104,7 +120,8 @@ def test_the_recipe_decides_and_the_losses_stay_the_same(
         stats.append(self)
 
     monkeypatch.setattr(KeptActivations, "__init__", recorded)
-    losses = [train(max_steps=2, vista_activation_memory=memory).series("loss") for memory in (0, 1e-3, 8)]
+    losses = [train(max_steps=2, vista_activation_memory=memory).series("loss") for memory in (0, 8)]
+    none, everything = (stat.kept for stat in stats)
+    losses.append(train(max_steps=2, vista_activation_memory=0.7 * everything / GIB).series("loss"))
     assert losses[0] == losses[1] == losses[2] and len(losses[0]) == 2
-    none, some, everything = (stat.kept for stat in stats)
-    assert none == 0 and 1e-3 * 2**30 <= some < everything
+    assert none == 0 and 0 < stats[2].kept <= 0.7 * everything < 8 * GIB

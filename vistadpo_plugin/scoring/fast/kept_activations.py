@@ -19,11 +19,13 @@ GIB = 2**30
 
 class KeptActivations:
     """Stands before the checkpointing of a model's layers, and lets a layer go through without it while `budget`
-    bytes last; `kept` counts those since `start`."""
+    bytes last; `kept` counts those since `start`. What a layer will keep is told by the last that was kept, by bytes
+    an element of its input; of the very first nobody knows."""
 
     def __init__(self, model: torch.nn.Module, budget: float):
         self.budget = budget
         self.kept = 0
+        self.bytes_an_element = 0.0
         self.weights = {parameter.untyped_storage().data_ptr() for parameter in model.parameters()}
         for module in model.modules():
             again = getattr(module, "_gradient_checkpointing_func", None)
@@ -36,11 +38,16 @@ class KeptActivations:
 
     def _keeping(self, again: Callable[..., Any]) -> Callable[..., Any]:
         def layer(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-            if self.kept >= self.budget or not torch.is_grad_enabled():
+            elements = args[0].numel()
+            expected = self.bytes_an_element * elements
+            if not self.budget or self.kept + expected > self.budget or not torch.is_grad_enabled():
                 return again(function, *args, **kwargs)
             counted: set[int] = set()
+            before = self.kept
             with saved_tensors_hooks(lambda tensor: self._count(tensor, counted), lambda tensor: tensor):
-                return function(*args, **kwargs)
+                output = function(*args, **kwargs)
+            self.bytes_an_element = (self.kept - before) / elements
+            return output
 
         return layer
 
