@@ -5,17 +5,22 @@ from __future__ import annotations
 import json
 import math
 import runpy
+import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from transformers.models.llama.modeling_llama import LlamaModel
 from transformers.models.video_llava.modeling_video_llava import VideoLlavaModel
 
-from vistadpo_plugin.bench import decode
+from vistadpo_plugin.bench import decode, worker
 from vistadpo_plugin.bench.build import RUNS
 from vistadpo_plugin.bench.presets import PRESETS, Preset
 from vistadpo_plugin.bench.report import Result, collect, table, utilisation, write
@@ -174,16 +179,17 @@ def test_a_run_that_fails(tiny: None, tmp_path: Path, capsys: pytest.CaptureFixt
 MEASURED = ("host", "cold", "warm", "dpo", "released", "five")
 
 
-@pytest.fixture(scope="module")
-def bench(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """bench.json of a tiny model: the worker's own program for every run, in this process, which knows the preset."""
-    folder = tmp_path_factory.mktemp("bench")
-
+@contextmanager
+def workers_here(endless: str | None = None) -> Iterator[None]:
+    """The worker's own program for every run, in this process, which knows the preset; `endless` names a run that only
+    a time limit ends."""
     run = subprocess.run
 
-    def run_here(command: list[str], **kwargs: Any) -> Any:
+    def run_here(command: list[str], timeout: float | None = None, **kwargs: Any) -> Any:
         if command[1:3] != ["-m", "vistadpo_plugin.bench.worker"]:
-            return run(command, **kwargs)
+            return run(command, timeout=timeout, **kwargs)
+        if timeout is not None and json.loads(Path(command[3]).read_text())["run"] == endless:
+            raise subprocess.TimeoutExpired(command, timeout)
         with pytest.MonkeyPatch.context() as patch:
             # The worker counts by replacing these for the rest of its life.
             patch.setattr(VideoLlavaModel, "get_video_features", VideoLlavaModel.get_video_features)
@@ -196,9 +202,58 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(PRESETS, "tiny", TINY)
         patch.setattr(subprocess, "run", run_here)
+        yield
+
+
+@pytest.fixture(scope="module")
+def bench(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """bench.json of a tiny model."""
+    folder = tmp_path_factory.mktemp("bench")
+    with workers_here():
         arguments = ["--preset", "tiny", "--runs", ",".join(MEASURED), "--no-decode", "--folder", str(folder)]
         assert main(arguments) == 0
     return {**json.loads((folder / "tiny" / "bench.json").read_text()), "folder": folder / "tiny"}
+
+
+def test_time_that_is_over_leaves_what_is_known(
+    bench: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The first run is measured and profiled, the second does not end, the third is not begun."""
+    shutil.copytree(bench["folder"], tmp_path / "tiny")
+    (tmp_path / "tiny" / "bench.json").unlink()
+    arguments = ["--preset", "tiny", "--runs", "dpo,cold,warm", "--steps", "2", "--profile", "--no-decode"]
+    with workers_here(endless="cold"):
+        assert main([*arguments, "--time-limit", "600", "--folder", str(tmp_path)]) == 0
+    assert "--time-limit 600: over in round 1, at the run cold" in capsys.readouterr().out
+    (entry,) = json.loads((tmp_path / "tiny" / "bench.json").read_text())["results"]
+    assert entry["run"] == "dpo" and len(entry["steps"]) == 2, "the profiled step is not timed"
+    assert "aten::mm" in (tmp_path / "tiny" / "dpo.profile.txt").read_text()
+    assert not (tmp_path / "tiny" / "cold.profile.txt").exists()
+
+
+def test_no_time_at_all(tiny: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "tiny" / "model").mkdir(parents=True)
+    (tmp_path / "tiny" / "model" / "config.json").write_text("{}")
+    assert main(["--preset", "tiny", "--no-decode", "--time-limit", "0", "--folder", str(tmp_path)]) == 1
+    assert "the time was over before the first run ended" in capsys.readouterr().err
+
+
+def test_kernels_by_the_time_they_take() -> None:
+    """Two kernels for 3 + 1 of 10 microseconds, and one wait; by hand."""
+
+    def event(name: str, start: float, end: float, device: Any) -> Any:
+        span = SimpleNamespace(start=start, end=end, elapsed_us=lambda: end - start)
+        return SimpleNamespace(name=name, device_type=device, time_range=span)
+
+    cuda, cpu = torch.autograd.DeviceType.CUDA, torch.autograd.DeviceType.CPU
+    events = [event("a", 0, 1, cuda), event("b", 2, 3, cuda), event("b", 8, 10, cuda)]
+    events += [event("cudaStreamSynchronize", 4, 5, cpu), event("cudaLaunchKernel", 0, 1, cpu)]
+    first, *lines = worker._kernels(events).splitlines()
+    assert first == "0.000 s of kernels in 0.000 s, 3 launches; waits: cudaStreamSynchronize 1"
+    assert [line.split() for line in lines] == [
+        ["75.0%", "0.0000", "s", "2", "x", "b"],
+        ["25.0%", "0.0000", "s", "1", "x", "a"],
+    ]
 
 
 @pytest.fixture

@@ -16,10 +16,9 @@ from transformers.models.llama.modeling_llama import LlamaModel
 from transformers.models.video_llava.modeling_video_llava import VideoLlavaModel
 
 from vistadpo_plugin.bench.build import recipe
-from vistadpo_plugin.bench.presets import PRESETS
+from vistadpo_plugin.bench.presets import PRESETS, Preset
 
 MIB = 2**20
-PROFILED = 2  # steps: more say the same, and reading them takes minutes
 
 
 class Counts:
@@ -41,14 +40,19 @@ class Counts:
 
 
 class Stopwatch(TrainerCallback):
-    """Seconds of every timed step; memory and counts over all of them; then seconds of data for a row."""
+    """Seconds of every timed step; memory and counts over all of them; then one more step under torch's profiler, where
+    a `profile` is wanted; then seconds of data for a row."""
 
-    def __init__(self, warmup: int, counts: Counts, profile: Path | None):
-        self.warmup, self.counts, self.profile = warmup, counts, profile
+    def __init__(self, preset: Preset, counts: Counts, profile: Path | None):
+        self.preset, self.counts, self.profile = preset, counts, profile
         self.steps: list[float] = []
         self.measured: dict[str, float] = {}
         self.started = 0.0
         self.profiler: Any = None
+
+    @property
+    def max_steps(self) -> int:
+        return self.preset.warmup + self.preset.steps + (self.profile is not None)
 
     def _now(self) -> float:
         if torch.cuda.is_available():
@@ -56,31 +60,31 @@ class Stopwatch(TrainerCallback):
         return time.perf_counter()
 
     def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        if state.global_step == self.warmup:
+        if state.global_step == self.preset.warmup:
             self.counts.encodes = self.counts.tokens = 0
             _reset_peak()
-            if self.profile is not None:
-                self.profiler = torch.profiler.profile(record_shapes=True)
-                self.profiler.start()
+        if state.global_step == self.preset.warmup + self.preset.steps:
+            self.profiler = _profiler()
+            self.profiler.start()
         self.started = self._now()
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        if state.global_step > self.warmup:
+        if self.profiler is not None:
+            self._now()
+            self.profiler.stop()
+            return
+        if state.global_step > self.preset.warmup:
             self.steps.append(self._now() - self.started)
+            rows = args.per_device_train_batch_size * len(self.steps)
+            self.measured = {
+                "peak_mib": _peak(),
+                "encodes_per_row": self.counts.encodes / rows,
+                "tokens_per_row": self.counts.tokens / rows,
+            }
 
     def on_train_end(self, args: Any, state: Any, control: Any, train_dataloader: Any = None, **kwargs: Any) -> None:
-        rows = args.per_device_train_batch_size * len(self.steps)
-        self.measured = {
-            "peak_mib": _peak(),
-            "encodes_per_row": self.counts.encodes / rows,
-            "tokens_per_row": self.counts.tokens / rows,
-        }
         if self.profiler is not None:
-            self.profiler.stop()
-            operations = self.profiler.key_averages(group_by_input_shape=True)
-            by = "self_cuda_time_total" if torch.cuda.is_available() else "self_cpu_time_total"
-            table = operations.table(sort_by=by, row_limit=60, max_shapes_column_width=120)
-            self.profile.write_text(f"{_kernels(self.profiler)}{table}")
+            self.profile.write_text(_operations(self.profiler))
         started = time.perf_counter()
         batches = sum(1 for _ in train_dataloader)
         self.measured["data_seconds_per_row"] = (
@@ -88,27 +92,45 @@ class Stopwatch(TrainerCallback):
         )
 
 
+def _profiler() -> Any:
+    """Of the device's work alone where there is one: what the processor does a hundred thousand times a step would take
+    minutes to read."""
+    if torch.cuda.is_available():
+        return torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CUDA])
+    return torch.profiler.profile(record_shapes=True)
+
+
+def _operations(profiler: Any) -> str:
+    if torch.cuda.is_available():
+        return _kernels(profiler.events())
+    operations = profiler.key_averages(group_by_input_shape=True)
+    return operations.table(sort_by="self_cpu_time_total", row_limit=60, max_shapes_column_width=120)
+
+
 # What makes the processor wait for the device, by the profiler's names.
-WAITS = ("aten::item", "aten::nonzero", "cudaStreamSynchronize", "cudaDeviceSynchronize", "cudaEventSynchronize")
+WAITS = ("cudaStreamSynchronize", "cudaDeviceSynchronize", "cudaEventSynchronize")
 
 
-def _kernels(profiler: Any) -> str:
-    """The ten kernels that take most of the device's time, how much of it no kernel runs, and how often the processor
-    waits; nothing on a CPU."""
-    found = [event for event in profiler.events() if event.device_type == torch.autograd.DeviceType.CUDA]
-    if not found:
-        return ""
+def _kernels(events: Any) -> str:
+    """The kernels that take most of the device's time, the share of it in which none runs, and how often the processor
+    waits for it."""
     took: dict[str, list[float]] = {}
-    for event in found:
-        took.setdefault(event.name, []).append(event.time_range.elapsed_us())
-    total = sum(map(sum, took.values()))
-    span = max(event.time_range.end for event in found) - min(event.time_range.start for event in found)
-    lines = [f"kernels: {total / 1e6:.3f} s of {span / 1e6:.3f} s, {len(found)} launches"]
-    for name, times in sorted(took.items(), key=lambda item: -sum(item[1]))[:10]:
-        lines.append(f"{sum(times) / total:6.1%}  {sum(times) / 1e6:7.3f} s  {len(times):6d} x  {name[:150]}")
-    waits = Counter(event.name for event in profiler.events() if event.name in WAITS)
-    lines.append("waits: " + ", ".join(f"{name} {waits[name]}" for name in WAITS))
-    return "\n".join(lines) + "\n\n"
+    waits: Counter = Counter()
+    start, end = float("inf"), 0.0
+    for event in events:
+        if event.device_type == torch.autograd.DeviceType.CUDA:
+            took.setdefault(event.name, []).append(event.time_range.elapsed_us())
+            start, end = min(start, event.time_range.start), max(end, event.time_range.end)
+        elif event.name in WAITS:
+            waits[event.name] += 1
+    total, launches = sum(map(sum, took.values())), sum(map(len, took.values()))
+    lines = [
+        f"{total / 1e6:.3f} s of kernels in {(end - start) / 1e6:.3f} s, {launches} launches; waits: "
+        + (", ".join(f"{name} {count}" for name, count in waits.items()) or "none")
+    ]
+    for name, times in sorted(took.items(), key=lambda item: -sum(item[1]))[:40]:
+        lines.append(f"{sum(times) / total:6.1%}  {sum(times) / 1e6:7.4f} s  {len(times):6d} x  {name[:180]}")
+    return "\n".join(lines) + "\n"
 
 
 def _reset_peak() -> None:
@@ -131,11 +153,10 @@ def measure(job: dict[str, Any]) -> dict[str, Any]:
     from llamafactory.hparams import get_train_args
     from llamafactory.train.tuner import run_exp
 
-    preset, run = PRESETS[job["preset"]], job["run"]
-    if job["profile"]:
-        preset = dataclasses.replace(preset, steps=PROFILED)
-    watch = Stopwatch(preset.warmup, Counts(), Path(job["profile"]) if job["profile"] else None)
+    preset, run = dataclasses.replace(PRESETS[job["preset"]], steps=job["steps"]), job["run"]
+    watch = Stopwatch(preset, Counts(), Path(job["profile"]) if job["profile"] else None)
     args = recipe(Path(job["folder"]), preset, run, Path(job["output_dir"]), torch.cuda.is_available())
+    args["max_steps"] = watch.max_steps
     parts = _other_parts(run)
     if parts:
         from vistadpo_plugin.training.workflow import run_vistadpo
