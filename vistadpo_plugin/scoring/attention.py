@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS
@@ -24,6 +25,11 @@ Forest = dict[str, Any]
 """`lengths`: of the root, then of the trunk and of the branches of every tree, as they stand in the packed row;
 `masks`: for each tree bool (branch tokens, root and tree tokens), or None where it has no branches; `answers` int64:
 the columns that predict an answer token."""
+
+
+# Without cuDNN's, torch's first choice on Hopper: it makes a plan for every length it has not seen, which takes longer
+# than a layer, and trees have other lengths every step (pytorch/pytorch#155958).
+KERNELS = [SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]
 
 
 def sharing_obstacle(model: Any) -> str | None:
@@ -64,6 +70,13 @@ def _tree_attention(
     """Attention of one packed row, (1, heads, tokens, width) to (1, tokens, heads, width)."""
     if forest is None:
         return attend(module, query, key, value, attention_mask, **kwargs)
+    with sdpa_kernel(KERNELS):
+        return _by_trees(attend, module, query, key, value, forest, **kwargs), None
+
+
+def _by_trees(
+    attend: Any, module: torch.nn.Module, query: Tensor, key: Tensor, value: Tensor, forest: Forest, **kwargs: Any
+) -> Tensor:
     lengths = forest["lengths"]
     root, *parts = zip(*(tensor.split(lengths, dim=2) for tensor in (query, key, value)), strict=True)
     outputs = [attend(module, *root, None, **kwargs)[0]] if lengths[0] else []
@@ -74,7 +87,7 @@ def _tree_attention(
         if mask is not None:
             keys, values = (torch.cat([before[i], branches[i]], dim=2) for i in (1, 2))
             outputs.append(attend(module, branches[0], keys, values, mask, **kwargs)[0])
-    return torch.cat(outputs, dim=1), None
+    return torch.cat(outputs, dim=1)
 
 
 def _eager(
