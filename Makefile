@@ -13,9 +13,9 @@ demo: $(READY)
 test: $(READY) lint
 	PATH="$(CURDIR)/$(BIN):$$PATH" OMP_NUM_THREADS=1 python -m pytest -n 2 --dist loadfile
 
-# What only GPUs can show, on those that are here; the report says what was checked and what was skipped, and why.
+# What only GPUs can show, on those that are here, in parts that each write to gpu_out/: make gpu PARTS="tests bench"
 gpu: $(READY)
-	PATH="$(CURDIR)/$(BIN):$$PATH" python -m pytest tests/gpu -q -rs
+	PATH="$(CURDIR)/$(BIN):$$PATH" bash tests/gpu/run $(PARTS)
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -1,7 +1,7 @@
 """What only GPUs can show, on as many as are here: `make gpu`. Everything else in tests/ runs on a CPU.
 
-NCCL, ZeRO-3 and FSDP2 without the help that they need on a CPU, 4-bit kernels, bf16 and the bench. The outcome of every
-check goes to gpu_report.json in the working directory.
+NCCL, ZeRO-3 and FSDP2 without the help that they need on a CPU, 4-bit kernels, bf16. The outcome of every check goes to
+gpu_report.json in the working directory. The bench, the profile and the main recipe are further parts of `run`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,6 @@ from sharded_runs import assert_equal_runs, expected, run_workers, spread_recipe
 
 RECIPES = Path(__file__).resolve().parents[2] / "recipes"
 GPUS = torch.cuda.device_count()
-MEMORY = torch.cuda.get_device_properties(0).total_memory if GPUS else 0
 VISIBLE = os.environ.get("CUDA_VISIBLE_DEVICES") or ",".join(map(str, range(GPUS)))
 if GPUS:
     os.environ["CUDA_VISIBLE_DEVICES"] = VISIBLE.split(",")[0]  # this process keeps to one, launched ones get theirs
@@ -120,12 +119,3 @@ def test_4_bits_on_cuda(demo: Demo, tmp_path: Path, report: dict[str, Any]) -> N
     keys = {key: value for key, value in recipe.items() if "quantization" in key}
     report["4 bits"] = packed_and_separate(demo, tmp_path, use_cpu=False, bf16=True, **keys)
     assert_start_and_agreement(report["4 bits"], 5e-2)
-
-
-@pytest.mark.skipif(MEMORY < 60e9, reason="the bench's 7B shape needs a GPU with 60 GB or more")
-def test_bench(tmp_path: Path, report: dict[str, Any]) -> None:
-    """Seconds a step of every way to score, beside the host's plain DPO, at a 7B's shape."""
-    from vistadpo_plugin.commands.main import main
-
-    assert main(["bench", "--preset", "7b", "--folder", str(tmp_path), "--no-decode"]) == 0
-    report["bench"] = json.loads((tmp_path / "7b" / "bench.json").read_text())
