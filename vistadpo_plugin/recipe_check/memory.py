@@ -125,15 +125,23 @@ def _activations(recipe: Recipe, shape: ModelShape, work: Work) -> list[Part]:
     if recipe.model.disable_gradient_checkpointing:
         return [Part("activations", positions * shape.layers * layer, "of all layers, without checkpointing"), logits]
     spread = recipe.spreads_parameters
-    budget = 0.0 if spread else recipe.finetuning.vista_activation_memory * GIB
     inputs = positions * shape.layers * shape.hidden * width
-    kept = min(budget, positions * shape.layers * layer)
+    kept = _kept_activations(recipe, shape, work)
     return [
         Part("checkpoints", inputs, f"each layer's input at {positions:.0f} positions"),
         Part("one layer", work.longest * layer, f"computed again for {work.longest} positions"),
         Part("kept", kept, "not used where parameters are spread" if spread else "vista_activation_memory"),
         logits,
     ]  # fmt: skip
+
+
+def _kept_activations(recipe: Recipe, shape: ModelShape, work: Work) -> float:
+    """What `vista_activation_memory` keeps: a layer of the longest packed row is kept whole or not at all."""
+    if recipe.spreads_parameters:
+        return 0.0
+    bytes_a_position, budget = kept_bytes(recipe, shape), recipe.finetuning.vista_activation_memory * GIB
+    layer = work.longest * bytes_a_position
+    return min(budget // layer * layer, work.positions * work.rows * shape.layers * bytes_a_position)
 
 
 def kept_bytes(recipe: Recipe, shape: ModelShape) -> float:
@@ -150,7 +158,7 @@ def again_share(recipe: Recipe, shape: ModelShape | None, work: Work) -> float:
     if shape is None or recipe.spreads_parameters:
         return 1.0
     all_of_them = work.positions * work.rows * shape.layers * kept_bytes(recipe, shape)
-    return 1 - min(1.0, recipe.finetuning.vista_activation_memory * GIB / all_of_them)
+    return 1 - _kept_activations(recipe, shape, work) / all_of_them
 
 
 def _compute(recipe: Recipe) -> int:
