@@ -67,9 +67,9 @@ def lmms_eval(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         vars(module).update(content)
         monkeypatch.setitem(sys.modules, name, module)
     # Made anew from the stand-in, and forgotten with it.
-    monkeypatch.delitem(sys.modules, "vistadpo_plugin.evaluation.lmms_model", raising=False)
+    monkeypatch.delitem(sys.modules, "vistadpo_plugin.evaluation.lmms_eval.model", raising=False)
     yield
-    sys.modules.pop("vistadpo_plugin.evaluation.lmms_model", None)
+    sys.modules.pop("vistadpo_plugin.evaluation.lmms_eval.model", None)
 
 
 def model_class() -> Any:
@@ -155,7 +155,7 @@ def test_replies_are_the_hosts_own(lmms_eval: None, demo: Demo) -> None:
     ],
 )
 def test_other_questions_are_refused_with_their_place(lmms_eval: None, messages: list[Any], said: str) -> None:
-    from vistadpo_plugin.evaluation.lmms_model import read_messages
+    from vistadpo_plugin.evaluation.lmms_eval.model import read_messages
 
     with pytest.raises(ValueError, match=said) as refused:
         read_messages(messages, "mvbench, test 7")
@@ -163,7 +163,7 @@ def test_other_questions_are_refused_with_their_place(lmms_eval: None, messages:
 
 
 def test_words_around_a_video_are_one_prompt(lmms_eval: None) -> None:
-    from vistadpo_plugin.evaluation.lmms_model import cut, read_messages
+    from vistadpo_plugin.evaluation.lmms_eval.model import cut, read_messages
 
     around = read_messages(user(text("Watch."), video("a.mp4"), text("Who?")), "")
     assert (around.video, around.prompt, around.details) == ("a.mp4", "Watch.\nWho?", {})
@@ -188,7 +188,7 @@ def test_words_around_a_video_are_one_prompt(lmms_eval: None) -> None:
     ],
 )
 def test_only_greedy_decoding(lmms_eval: None, generation: dict[str, Any], greedy: bool) -> None:
-    from vistadpo_plugin.evaluation.lmms_model import _check_greedy
+    from vistadpo_plugin.evaluation.lmms_eval.model import _check_greedy
 
     if greedy:
         _check_greedy(generation, "task, test 1")

@@ -11,8 +11,8 @@ import pytest
 from conftest import FRAME_TOKENS, Demo, write_rows
 from PIL import Image
 
-from vistadpo_plugin.evaluation.probe_plot import plot_probe
-from vistadpo_plugin.evaluation.probe_table import (
+from vistadpo_plugin.evaluation.probe.plot import plot_probe
+from vistadpo_plugin.evaluation.probe.table import (
     ProbedRow,
     Spread,
     format_table,

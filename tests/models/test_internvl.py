@@ -24,7 +24,8 @@ from vistadpo_plugin.arguments import VistaArguments
 from vistadpo_plugin.data.batches.pairing import NO_ROW
 from vistadpo_plugin.data.rows.grounding import GroundedRow, ground
 from vistadpo_plugin.data.rows.schema import Row
-from vistadpo_plugin.data.views.frames import FrameCounts, video_settings
+from vistadpo_plugin.data.video.settings import video_settings
+from vistadpo_plugin.data.views.frames import FrameCounts
 from vistadpo_plugin.models import families
 from vistadpo_plugin.preview.settings import make_settings
 

@@ -306,7 +306,8 @@ def test_every_way_to_frames_takes_midpoints(processor: Any, vista: Callable[...
 
     from vistadpo_plugin.data.rows.grounding import ground
     from vistadpo_plugin.data.rows.schema import parse_row
-    from vistadpo_plugin.data.views.frames import FrameCounts, video_settings
+    from vistadpo_plugin.data.video.settings import video_settings
+    from vistadpo_plugin.data.views.frames import FrameCounts
     from vistadpo_plugin.data.views.views import CLIP, FULL, KEYFRAME
     from vistadpo_plugin.preview.settings import make_settings
 

@@ -53,14 +53,14 @@ def main(argv: list[str] | None = None) -> int:
         if not os.path.exists(options.data):
             raise ValueError(f"{options.data}: no such file.")
         keys = _keys(options)
-        from vistadpo_plugin.evaluation.probe import DEFAULTS, run_probe
+        from vistadpo_plugin.evaluation.probe.measure import DEFAULTS, run_probe
 
         probe = run_probe(options.data, keys)
     except (OSError, ValueError) as error:
         print(f"vistadpo evaluate probe: {error}", file=sys.stderr)
         return 2
-    from vistadpo_plugin.evaluation.probe_plot import plot_probe
-    from vistadpo_plugin.evaluation.probe_table import format_table, write_json
+    from vistadpo_plugin.evaluation.probe.plot import plot_probe
+    from vistadpo_plugin.evaluation.probe.table import format_table, write_json
 
     folder = Path(keys.get("output_dir", DEFAULTS["output_dir"]))
     write_json(folder / "probe.json", probe.rows, probe.about)

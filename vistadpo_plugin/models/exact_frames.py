@@ -17,8 +17,8 @@ from llamafactory.extras.constants import IMAGE_PLACEHOLDER, VIDEO_PLACEHOLDER
 from PIL import Image
 
 from vistadpo_plugin.data.rows.lengths import needs_cutoff
+from vistadpo_plugin.data.video.settings import video_settings
 from vistadpo_plugin.data.video.video import FrameSource, open_image
-from vistadpo_plugin.data.views.frames import video_settings
 from vistadpo_plugin.data.views.views import SampledFrames, Sampling, sample_indices
 from vistadpo_plugin.models.family import Family
 

@@ -12,7 +12,8 @@ import yaml
 from PIL import Image
 
 from vistadpo_plugin.arguments import VistaArguments, check_vista_names, is_finite_number
-from vistadpo_plugin.data.views.frames import FrameCounts, video_settings
+from vistadpo_plugin.data.video.settings import video_settings
+from vistadpo_plugin.data.views.frames import FrameCounts
 from vistadpo_plugin.data.views.views import Sampling, ViewBuilder
 from vistadpo_plugin.models import family_of
 from vistadpo_plugin.validation.source import Source, find_source

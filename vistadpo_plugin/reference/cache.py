@@ -14,29 +14,20 @@ import json
 import os
 import socket
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
-from torch import Tensor
 
-from vistadpo_plugin.data.rows.grounding import GroundedRow
+from vistadpo_plugin.data.batches.known_scores import RowScores
+from vistadpo_plugin.data.video.settings import video_settings
 from vistadpo_plugin.scoring.sharded import whole
 
 MANIFEST = "manifest.json"
 _LOG_PROBS, _NAMES, _HIDDEN = "log_probs", "names", "hidden "
 _UNFINISHED = ".unfinished"
-
-
-@dataclass
-class RowScores:
-    """The reference on one row: by (view, answer) log-probability in nats, and hidden states (tokens, width)."""
-
-    log_probs: dict[str, float]
-    hidden: dict[str, Tensor]
 
 
 class ReferenceCache:
@@ -129,33 +120,6 @@ def _write_whole(path: Path, content: bytes) -> None:
         unfinished.unlink(missing_ok=True)
 
 
-def row_key(row: dict[str, Any], grounding: GroundedRow | None, mate: GroundedRow | None) -> str:
-    """A hash of all that the reference's numbers for this row depend on, the sizes and times of its files included."""
-    files: list[str] = []
-    for one in (grounding, mate):
-        if one is not None:
-            files += [one.video] if isinstance(one.video, str) else one.video
-            files += [*one.clip_images, *one.clip_negative_images]
-            files += [one.keyframe] if isinstance(one.keyframe, str) else []
-    files += [path for media in ("images", "videos") for path in _paths(row[media])]
-    columns = ("where", "grounded", "prompt", "images", "videos", "chosen_ids", "rejected_ids", "irrelevant_ids")
-    parts = [repr(row[name]) for name in columns]
-    parts.append("" if mate is None else mate.to_json())
-    for path in files:
-        status = os.stat(path)
-        parts.append(f"{path} {status.st_size} {status.st_mtime_ns}")
-    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
-
-
-def _paths(media: Any) -> list[str]:
-    """Paths of a row's own images or videos (a video may be a list of images)."""
-    if isinstance(media, str):
-        return [media]
-    if isinstance(media, dict):  # an image as the datasets library gives it
-        return [media["path"]] if media.get("path") else []
-    return [path for one in media or [] for path in _paths(one)]
-
-
 def weights_hash(model: torch.nn.Module, trained: bool) -> str:
     """A hash of the reference's weights: all of `model`, or with `trained` those below an adapter that is trained.
 
@@ -191,7 +155,6 @@ def identity(
     import transformers
 
     from vistadpo_plugin import __version__
-    from vistadpo_plugin.data.views.frames import video_settings
 
     precision = {"bf16": training_args.bf16, "fp16": training_args.fp16, "dtype": str(model_args.compute_dtype)}
     precision["quantization_bit"] = model_args.quantization_bit

@@ -3,26 +3,26 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable, Iterable
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from accelerate import Accelerator
 from llamafactory.extras import logging
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 from transformers import TrainerCallback
 
+from vistadpo_plugin.data.batches.collator import VistaCollator
+from vistadpo_plugin.data.batches.known_scores import RowScores
 from vistadpo_plugin.data.batches.pairing import PairedRows, PairedSampler
-from vistadpo_plugin.reference.cache import ReferenceCache, RowScores
+from vistadpo_plugin.reference.cache import ReferenceCache
 from vistadpo_plugin.scoring.scorer import ReferenceScores
-from vistadpo_plugin.scoring.view_features import Encoded
-
-if TYPE_CHECKING:
-    from vistadpo_plugin.training.trainer import VistaDPOTrainer
 
 logger = logging.get_logger("llamafactory.vistadpo")
 
 
-def missing_rows(rows: PairedRows, cache: ReferenceCache, collator: Any) -> list[tuple[int, int]]:
+def missing_rows(rows: PairedRows, cache: ReferenceCache, collator: VistaCollator) -> list[tuple[int, int]]:
     """(row, mate) of the rows whose file is absent or lacks a sequence, mates together."""
     missing = []
     for pair in PairedSampler(rows, shuffle=False, mates_together=True):
@@ -36,52 +36,50 @@ def missing_rows(rows: PairedRows, cache: ReferenceCache, collator: Any) -> list
 
 
 class FillReferenceCache(TrainerCallback):
-    """Completes the cache when the model is wrapped and ready, and the first step is not yet done."""
+    """Completes the cache when the model is wrapped and ready, and the first step is not yet done.
 
-    def __init__(self, trainer: VistaDPOTrainer, cache: ReferenceCache):
-        self.trainer, self.cache = trainer, cache
+    `score` is the reference's forward: a batch of the collator to its scores. `datasets` are the rows of the run, each
+    with its pairing fixed.
+    """
+
+    def __init__(
+        self,
+        cache: ReferenceCache,
+        score: Callable[[dict[str, Any]], ReferenceScores],
+        collator: VistaCollator,
+        datasets: Iterable[PairedRows],
+        accelerator: Accelerator,
+    ):
+        self.cache, self.score, self.datasets, self.accelerator = cache, score, list(datasets), accelerator
+        self.collator = copy.copy(collator)
+        self.collator.cache = None
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        trainer = self.trainer
-        evaluated = trainer.eval_dataset if isinstance(trainer.eval_dataset, dict) else {"": trainer.eval_dataset}
-        for rows in (trainer.train_dataset, *evaluated.values()):
-            if rows is not None:
-                self._fill(rows)
-                trainer.accelerator.wait_for_everyone()  # rows of one file may be trained and evaluated
+        for rows in self.datasets:
+            missing = missing_rows(rows, self.cache, self.collator)
+            self.accelerator.wait_for_everyone()  # nobody writes while another still looks what is missing
+            logger.info_rank0(
+                f"Reference cache {self.cache.folder}: {len(rows) - len(missing)} of {len(rows)} rows known, "
+                f"{len(missing)} to compute."
+            )
+            if missing:
+                self._fill(rows, missing, args, hide=args.disable_tqdm or not state.is_local_process_zero)
+            self.accelerator.wait_for_everyone()  # rows of one file may be trained and evaluated
 
-    def _fill(self, rows: PairedRows) -> None:
-        trainer, args = self.trainer, self.trainer.args
-        collator = copy.copy(trainer.data_collator)
-        collator.cache = None
-        missing = missing_rows(rows, self.cache, collator)
-        trainer.accelerator.wait_for_everyone()  # nobody writes while another still looks what is missing
-        logger.info_rank0(
-            f"Reference cache {self.cache.folder}: {len(rows) - len(missing)} of {len(rows)} rows known, "
-            f"{len(missing)} to compute."
-        )
-        if not missing:
-            return
-        size, ranks = args.per_device_train_batch_size, trainer.accelerator.num_processes
+    def _fill(self, rows: PairedRows, missing: list[tuple[int, int]], args: Any, hide: bool) -> None:
+        size, ranks = args.per_device_train_batch_size, self.accelerator.num_processes
         batches = [missing[first : first + size] for first in range(0, len(missing), size)]
         # Every rank runs as many forwards as the others, as wrappers that spread parameters want it.
         batches += list(islice(batches * ranks, -len(batches) % ranks))
         loader = DataLoader(
             rows,
-            batch_sampler=batches[trainer.accelerator.process_index :: ranks],
-            collate_fn=collator,
+            batch_sampler=batches[self.accelerator.process_index :: ranks],
+            collate_fn=self.collator,
             num_workers=args.dataloader_num_workers,
         )
-        hide = args.disable_tqdm or not trainer.is_local_process_zero()
         for batch in tqdm(loader, desc="reference log-probs", unit="batch", disable=hide):
-            self._score(rows, batch)
-
-    def _score(self, rows: PairedRows, batch: dict[str, Any]) -> None:
-        trainer = self.trainer
-        batch = trainer._prepare_inputs(batch)
-        with trainer.compute_loss_context_manager():
-            scores = trainer.reference(trainer.model_wrapped, batch, Encoded())
-        for index, known in zip(batch["rows"].tolist(), _by_row(batch, scores), strict=True):
-            self.cache.write(rows.reference_keys[index], known)
+            for index, known in zip(batch["rows"].tolist(), _by_row(batch, self.score(batch)), strict=True):
+                self.cache.write(rows.reference_keys[index], known)
 
 
 def _by_row(batch: dict[str, Any], scores: ReferenceScores) -> list[RowScores]:
@@ -91,6 +89,7 @@ def _by_row(batch: dict[str, Any], scores: ReferenceScores) -> list[RowScores]:
     for number, (place, name) in enumerate(batch["names"]):
         rows[place].log_probs[name] = log_probs[number]
     for group, hidden in zip(batch["groups"], scores.hidden, strict=True):
+        hidden = hidden.cpu()
         owners = group["answers"]["sequence"][group["answers"]["token_term"]]
         for number in owners.unique().tolist():
             place, name = batch["names"][number]

@@ -12,18 +12,17 @@ import math
 import os
 import re
 from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from vistadpo_plugin.data.rows.dataset_info import write_text
-from vistadpo_plugin.data.rows.grounded_rows import GroundedRows
 from vistadpo_plugin.data.rows.reader import read_rows
 from vistadpo_plugin.run_record.provenance import file_sha256, versions
-from vistadpo_plugin.run_record.resolved_recipe import ResolvedRecipe, resolve
-from vistadpo_plugin.training.bad_rows import SKIPPED_ROWS
-from vistadpo_plugin.training.summary import term_gaps
+from vistadpo_plugin.run_record.resolved_recipe import ResolvedRecipe
 
 RESOLVED_RECIPE, RUN_REPORT = "resolved_recipe.yaml", "vistadpo_run.json"
 _COUNTED = (".json", ".jsonl")
@@ -32,13 +31,13 @@ _COUNTED = (".json", ".jsonl")
 class RunReport:
     """Of one run, on its main process. `facts` is the content of `vistadpo_run.json`."""
 
-    def __init__(self, folder: str, recipe: ResolvedRecipe, facts: dict[str, Any]):
-        self.folder, self.recipe, self.facts = Path(folder), recipe, facts
+    def __init__(self, folder: str, skipped: Path, recipe: ResolvedRecipe, facts: dict[str, Any]):
+        self.folder, self.skipped, self.recipe, self.facts = Path(folder), skipped, recipe, facts
 
     def write(self) -> None:
         """Both files, as far as things are known."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        self.facts["skipped"] = skipped_rows(self.folder / SKIPPED_ROWS)
+        self.facts["skipped"] = skipped_rows(self.skipped)
         comments = "".join(f"# {line}".rstrip() + "\n" for line in heading(self.facts))
         metrics = "".join(f"# {line}".rstrip() + "\n" for line in ending(self.facts))
         write_text(self.folder / RESOLVED_RECIPE, "\n".join(filter(None, (comments, self.recipe.to_yaml(), metrics))))
@@ -51,65 +50,68 @@ class RunReport:
         self.write()
 
 
-def start_report(
-    model_args: Any, data_args: Any, training_args: Any, finetuning_args: Any, datasets: dict[str, Any]
-) -> RunReport:
-    """What is known before the first step; `datasets` by the host's names, one of them may be several by name."""
-    recipe = resolve(finetuning_args.given_keys, finetuning_args)
-    parts = {
-        (f"{name}_{key}" if key else name): rows
-        for name, dataset in datasets.items()
-        for key, rows in (dataset.items() if isinstance(dataset, dict) else [("", dataset)])
-    }
-    device = training_args.device
+@dataclass(frozen=True)
+class RunStart:
+    """What is told of a run before its first step.
+
+    `skipped` is the file in which rows that were skipped are listed, once there are any; `weights` are those of the
+    terms; `data` is of `hash_data`; `rows` says of every data set how many rows there are and which terms they carry.
+    """
+
+    output_dir: str
+    skipped: Path
+    recipe: ResolvedRecipe
+    model: str
+    adapter: list[str] | None
+    ref_model: str | None
+    resumed_from: str | bool | None
+    device: torch.device
+    world_size: int
+    weights: dict[str, float]
+    data: list[dict[str, Any]]
+    rows: dict[str, dict[str, Any]]
+
+
+def start_report(run: RunStart) -> RunReport:
+    """The report of a run that is about to begin."""
+    cuda = run.device.type == "cuda"
     facts = {
         "started": _now(),
         "finished": None,
         "versions": versions(),
-        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
-        "world_size": training_args.world_size,
-        "model": model_args.model_name_or_path,
-        "adapter": model_args.adapter_name_or_path,
-        "ref_model": finetuning_args.ref_model,
-        "resumed_from": training_args.resume_from_checkpoint,
-        "weights": finetuning_args.weights,
-        "recipe": recipe.keys,
-        "left_out": list(recipe.left_out),
-        "data": hash_data(data_args),
-        "rows": {name: term_rows(rows, finetuning_args) for name, rows in parts.items()},
+        "device": torch.cuda.get_device_name(run.device) if cuda else run.device.type,
+        "world_size": run.world_size,
+        "model": run.model,
+        "adapter": run.adapter,
+        "ref_model": run.ref_model,
+        "resumed_from": run.resumed_from,
+        "weights": run.weights,
+        "recipe": run.recipe.keys,
+        "left_out": list(run.recipe.left_out),
+        "data": run.data,
+        "rows": run.rows,
         "skipped": {},
         "metrics": None,
     }
-    return RunReport(training_args.output_dir, recipe, facts)
+    return RunReport(run.output_dir, run.skipped, run.recipe, facts)
 
 
-def term_rows(dataset: GroundedRows, vista: Any) -> dict[str, Any]:
-    """How many rows there are, and for each term that is on how many carry it, and why the others do not."""
-    terms = {}
-    for term in vista.terms:
-        gaps = term_gaps(dataset, term, vista)
-        terms[term] = {"rows": gaps.pop(None, 0), "without": dict(gaps.most_common())}
-    return {"rows": len(dataset), "terms": terms}
-
-
-def hash_data(data_args: Any) -> list[dict[str, Any]]:
-    """For every data file of the run: data set, path, SHA-256, and rows where they are JSON (all of the file's).
+def hash_data(names: Iterable[str], dataset_dir: str, tokenized_path: str | None) -> list[dict[str, Any]]:
+    """For every file of the named data sets: data set, path, SHA-256, and rows where they are JSON (all of the file's).
 
     A data set that is no file here has no hash. Of a `tokenized_path` the files in it are what is trained on.
     """
-    if data_args.tokenized_path is not None:
-        files = sorted(Path(data_args.tokenized_path).rglob("*.arrow"))
-        return [_hashed("tokenized_path", str(file)) for file in files]
+    if tokenized_path is not None:
+        return [_hashed("tokenized_path", str(file)) for file in sorted(Path(tokenized_path).rglob("*.arrow"))]
     from llamafactory.data.parser import get_dataset_list
 
-    # A data set may be trained on and evaluated.
-    names = list(dict.fromkeys([*(data_args.dataset or []), *(data_args.eval_dataset or [])]))
+    names = list(dict.fromkeys(names))  # a data set may be trained on and evaluated
     found = []
-    for name, entry in zip(names, get_dataset_list(names, data_args.dataset_dir), strict=True):
+    for name, entry in zip(names, get_dataset_list(names, dataset_dir), strict=True):
         if entry.load_from != "file":
             found.append({"dataset": name, "from": entry.load_from, "name": entry.dataset_name})
             continue
-        path = os.path.join(data_args.dataset_dir, entry.dataset_name)
+        path = os.path.join(dataset_dir, entry.dataset_name)
         files = [os.path.join(path, file) for file in sorted(os.listdir(path))] if os.path.isdir(path) else [path]
         found += [_hashed(name, os.path.normpath(file)) for file in files]
     return found

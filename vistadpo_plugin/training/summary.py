@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from typing import Any
 
 from vistadpo_plugin.arguments import VistaArguments
 from vistadpo_plugin.data.rows.grounded_rows import GroundedRows
@@ -25,6 +26,15 @@ def term_gaps(dataset: GroundedRows, term: str, vista: VistaArguments) -> Counte
                 reason = NO_MATE
             gaps[reason] += 1
     return gaps
+
+
+def term_rows(dataset: GroundedRows, vista: VistaArguments) -> dict[str, Any]:
+    """How many rows there are, and for each term that is on how many carry it, and why the others do not."""
+    terms = {}
+    for term in vista.terms:
+        gaps = term_gaps(dataset, term, vista)
+        terms[term] = {"rows": gaps.pop(None, 0), "without": dict(gaps.most_common())}
+    return {"rows": len(dataset), "terms": terms}
 
 
 def term_table(dataset: GroundedRows, vista: VistaArguments) -> list[str]:

@@ -23,7 +23,7 @@ from vistadpo_plugin.scoring.fast.fused_lora import fuse_lora
 from vistadpo_plugin.scoring.fast.fused_mlp import fuse_mlps
 from vistadpo_plugin.scoring.fast.fused_norm import fuse_norms
 from vistadpo_plugin.scoring.fast.kept_activations import GIB, KeptActivations
-from vistadpo_plugin.scoring.scorer import Scorer
+from vistadpo_plugin.scoring.scorer import ReferenceScores, Scorer
 from vistadpo_plugin.scoring.sharded import WholeHead, keep_gathered_weights, refuse_adapted_head, spreads_parameters
 from vistadpo_plugin.scoring.view_features import Encoded
 from vistadpo_plugin.training.bad_rows import SkippedRows
@@ -49,7 +49,10 @@ class VistaDPOTrainer(CustomDPOTrainer):
         self.skipped = skipped
         self.report: RunReport | None = None  # on the main process of a training run
         if cache is not None:
-            self.add_callback(FillReferenceCache(self, cache))
+            evaluated = self.eval_dataset if isinstance(self.eval_dataset, dict) else {"": self.eval_dataset}
+            datasets = [rows for rows in (self.train_dataset, *evaluated.values()) if rows is not None]
+            filler = FillReferenceCache(cache, self.score_reference, self.data_collator, datasets, self.accelerator)
+            self.add_callback(filler)
         vista = self.finetuning_args
         self.objective = Objective(vista, self.beta, self.loss_type, self.label_smoothing)
         self.train_sums = MetricSums(vista.terms, self.args.device)
@@ -106,6 +109,12 @@ class VistaDPOTrainer(CustomDPOTrainer):
         self.steps_since_log += 1
         rows = torch.tensor(sum(len(batch["rows"]) for batch in batch_samples), device=device)
         return self.accelerator.gather(rows).sum() if self.args.world_size > 1 else rows
+
+    def score_reference(self, batch: dict[str, Any]) -> ReferenceScores:
+        """What the reference says of a batch, scored as in a step."""
+        batch = self._prepare_inputs(batch)
+        with self.compute_loss_context_manager():
+            return self.reference(self.model_wrapped, batch, Encoded())
 
     def term_results(self, model: Any, batch: dict[str, Any]) -> dict[str, TermResult]:
         """Score a batch with reference and policy and form every term of every row."""

@@ -6,6 +6,7 @@ import copy
 import os
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -21,12 +22,13 @@ from vistadpo_plugin.data.batches.pairing import PairedRows
 from vistadpo_plugin.data.views.frames import FrameCounts
 from vistadpo_plugin.reference.cache import ReferenceCache, identity, weights_hash
 from vistadpo_plugin.reference.fill import missing_rows
-from vistadpo_plugin.run_record.report import start_report
+from vistadpo_plugin.run_record.plots import plot_margins
+from vistadpo_plugin.run_record.report import RunStart, hash_data, start_report
+from vistadpo_plugin.run_record.resolved_recipe import resolve
 from vistadpo_plugin.scoring.attention import share_prefixes, sharing_obstacle
 from vistadpo_plugin.scoring.sharded import WholeHead, from_first_rank, refuse_fsdp1, spreads_parameters
 from vistadpo_plugin.training.bad_rows import SkippedRows, report_bad_rows, row_errors
-from vistadpo_plugin.training.plots import plot_margins
-from vistadpo_plugin.training.summary import summarize
+from vistadpo_plugin.training.summary import summarize, term_rows
 from vistadpo_plugin.training.trainer import VistaDPOTrainer
 
 logger = logging.get_logger("llamafactory.vistadpo")
@@ -65,7 +67,8 @@ def run_vistadpo(
     )
     if training_args.do_train:
         if trainer.is_world_process_zero():
-            trainer.report = start_report(model_args, data_args, training_args, finetuning_args, datasets)
+            run = _run_start(model_args, data_args, training_args, finetuning_args, datasets, parts.skipped)
+            trainer.report = start_report(run)
             trainer.report.write()
         train_result = trainer.train(resume_from_checkpoint=training_args.resume_from_checkpoint)
         trainer.save_model()
@@ -82,6 +85,37 @@ def run_vistadpo(
         trainer.report.finish(trainer.state.log_history)
     create_modelcard_and_push(trainer, model_args, data_args, training_args, finetuning_args)
     trainer.add_run_to_card()  # the host writes the card past the trainer where it does not push it
+
+
+def _run_start(
+    model_args: Any,
+    data_args: Any,
+    training_args: Any,
+    finetuning_args: Any,
+    datasets: dict[str, Any],
+    skipped: SkippedRows,
+) -> RunStart:
+    """What the report tells of the run; `datasets` by the host's names, one of them may be several by name."""
+    rows = {
+        (f"{name}_{key}" if key else name): part
+        for name, dataset in datasets.items()
+        for key, part in (dataset.items() if isinstance(dataset, dict) else [("", dataset)])
+    }
+    names = [*(data_args.dataset or []), *(data_args.eval_dataset or [])]
+    return RunStart(
+        output_dir=training_args.output_dir,
+        skipped=Path(skipped.path),
+        recipe=resolve(finetuning_args.given_keys, finetuning_args),
+        model=model_args.model_name_or_path,
+        adapter=model_args.adapter_name_or_path,
+        ref_model=finetuning_args.ref_model,
+        resumed_from=training_args.resume_from_checkpoint,
+        device=training_args.device,
+        world_size=training_args.world_size,
+        weights=finetuning_args.weights,
+        data=hash_data(names, data_args.dataset_dir, data_args.tokenized_path),
+        rows={name: term_rows(part, finetuning_args) for name, part in rows.items()},
+    )
 
 
 @dataclass

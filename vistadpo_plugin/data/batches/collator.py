@@ -32,10 +32,10 @@ from PIL import Image
 
 from vistadpo_plugin.arguments import VistaArguments
 from vistadpo_plugin.data.batches.groups import Bundle, Sequence, packed_groups, same_beginning, separate_groups
+from vistadpo_plugin.data.batches.known_scores import KnownScores
 from vistadpo_plugin.data.rows.lengths import needs_cutoff
 from vistadpo_plugin.data.rows.schema import RowError
 from vistadpo_plugin.data.views.views import FULL, ViewBuilder, ViewRequest, row_terms, term_views
-from vistadpo_plugin.reference.cache import ReferenceCache
 
 NO_SEQUENCE = -1
 
@@ -120,7 +120,7 @@ class VistaCollator(MultiModalDataCollatorForSeq2Seq):
     cutoff_len: int = 0
     sharing: bool = True
     row_tokens: int = 16384
-    cache: ReferenceCache | None = None
+    cache: KnownScores | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()

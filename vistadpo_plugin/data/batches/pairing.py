@@ -15,7 +15,7 @@ from torch.utils.data import Dataset, Sampler
 from vistadpo_plugin.data.batches.mates import NO_ROW, pair_rows
 from vistadpo_plugin.data.rows.grounded_rows import GroundedRows
 from vistadpo_plugin.data.rows.grounding import GroundedRow
-from vistadpo_plugin.reference.cache import row_key
+from vistadpo_plugin.data.rows.row_key import row_key
 
 
 class PairedRows(GroundedRows, Dataset):

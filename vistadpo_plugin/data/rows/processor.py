@@ -15,7 +15,7 @@ from llamafactory.extras.constants import IMAGE_PLACEHOLDER
 from vistadpo_plugin.data.rows.converter import VISTA_COLUMN
 from vistadpo_plugin.data.rows.grounding import ground
 from vistadpo_plugin.data.rows.schema import VIDEO_PLACEHOLDER, Row, RowError, parse_row
-from vistadpo_plugin.data.views.frames import video_settings
+from vistadpo_plugin.data.video.settings import video_settings
 
 ANSWERS = ("chosen", "rejected", "irrelevant")
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from vistadpo_plugin.data.rows.schema import Box
-
 
 def centre_square(size: tuple[int, int]) -> tuple[float, float, float]:
     """(left, top, side) in pixels, of a frame of `size` (width, height)."""
@@ -11,7 +9,7 @@ def centre_square(size: tuple[int, int]) -> tuple[float, float, float]:
     return (size[0] - side) / 2, (size[1] - side) / 2, side
 
 
-def seen_area(box: Box, size: tuple[int, int]) -> float:
+def seen_area(box: tuple[float, float, float, float], size: tuple[int, int]) -> float:
     """Square pixels that a box (x, y, width, height) shares with the centre square of its frame."""
     *corner, side = centre_square(size)
     seen = 1.0

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vistadpo_plugin.evaluation.annotations import find_files, read_entries, read_text
+from vistadpo_plugin.evaluation.benchmarks.annotations import find_files, read_entries, read_text
 from vistadpo_plugin.evaluation.question import Question
 from vistadpo_plugin.evaluation.score import Figure, Judge, Score
 

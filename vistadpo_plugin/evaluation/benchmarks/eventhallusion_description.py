@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vistadpo_plugin.evaluation.annotations import read_text
+from vistadpo_plugin.evaluation.benchmarks.annotations import read_text
 from vistadpo_plugin.evaluation.benchmarks.eventhallusion import (
     SPLITS,
     first_word,

@@ -10,7 +10,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from vistadpo_plugin.endpoint import Messages
-from vistadpo_plugin.evaluation.annotations import find_files, read_entries, read_text
+from vistadpo_plugin.evaluation.benchmarks.annotations import find_files, read_entries, read_text
 from vistadpo_plugin.evaluation.benchmarks.video_chatgpt_prompts import ASPECTS
 from vistadpo_plugin.evaluation.judge import JUDGES_DIFFER, JudgePrompt, ask, read_score, require
 from vistadpo_plugin.evaluation.question import Question

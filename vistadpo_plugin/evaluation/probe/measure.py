@@ -28,7 +28,7 @@ from tqdm import tqdm
 import vistadpo_plugin.host  # noqa: F401  patches the host where the start-up hook is off
 from vistadpo_plugin.data.batches.pairing import PairedRows, PairedSampler
 from vistadpo_plugin.data.rows.processor import ANSWERS
-from vistadpo_plugin.evaluation.probe_table import BASE, TUNED, ProbedRow
+from vistadpo_plugin.evaluation.probe.table import BASE, TUNED, ProbedRow
 from vistadpo_plugin.reference.reference import Reference
 from vistadpo_plugin.run_record.provenance import DECIDING, file_sha256, versions
 from vistadpo_plugin.scoring.attention import share_prefixes

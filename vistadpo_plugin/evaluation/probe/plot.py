@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from vistadpo_plugin.evaluation.probe_table import BASE, LEVELS, TUNED, ProbedRow, margins_of, spread
+from vistadpo_plugin.evaluation.probe.table import BASE, LEVELS, TUNED, ProbedRow, margins_of, spread
 
 # Okabe-Ito colours, told apart by colour-blind readers too.
 _COLOURS = {BASE: "#E69F00", TUNED: "#0072B2"}

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 MODEL = "vistadpo"
-CLASS = "vistadpo_plugin.evaluation.lmms_model.LlamaFactoryModel"
+CLASS = "vistadpo_plugin.evaluation.lmms_eval.model.LlamaFactoryModel"
 
 
 def manifest() -> Any:

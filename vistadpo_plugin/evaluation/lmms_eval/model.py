@@ -1,6 +1,6 @@
 """A model of lmms-eval that answers with the host's inference: its template, processor and frames, greedily.
 
-Imported by lmms-eval, through the manifest in `lmms_eval.py`, and by nothing else.
+Imported by lmms-eval, through the manifest in `__init__.py`, and by nothing else.
 """
 
 from __future__ import annotations
