@@ -169,6 +169,7 @@ def test_a_patch_is_shorter_than_25_lines() -> None:
 
 # --- the table of versions -------------------------------------------------------------------------------------------
 
+FIRST = host.HOSTS[0]  # 0.9.5
 NEXT = host.HostVersion("0.9.6", transformers=("5.8.0", "5.8.0"), faults=frozenset({"internvl_video_first"}))
 """As it would be added: Qwen3-VL's later videos are mended there."""
 
@@ -179,11 +180,12 @@ def install(monkeypatch: pytest.MonkeyPatch, **versions: str) -> None:
 
 
 def test_the_table_says_what_is_known_of_the_installed_version(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert host.installed_host() is host.HOSTS[-1]
+    assert host.installed_host().version == importlib.metadata.version("llamafactory")
+    monkeypatch.setattr(host, "HOSTS", (FIRST,))
     install(monkeypatch, llamafactory="0.9.6", transformers="5.8.0")
     with pytest.raises(ImportError, match=r"knows version 0\.9\.5; 0\.9\.6 is installed"):
         host.installed_host()
-    monkeypatch.setattr(host, "HOSTS", (*host.HOSTS, NEXT))
+    monkeypatch.setattr(host, "HOSTS", (FIRST, NEXT))
     assert host.installed_host() is NEXT
     install(monkeypatch, llamafactory="0.9.4")
     with pytest.raises(ImportError, match=r"knows version 0\.9\.5, 0\.9\.6; 0\.9\.4 is installed"):
@@ -197,7 +199,7 @@ def test_the_table_says_what_is_known_of_the_installed_version(monkeypatch: pyte
 def test_transformers_too_old_for_us_is_refused(
     monkeypatch: pytest.MonkeyPatch, version: str, transformers: str, refused: bool
 ) -> None:
-    monkeypatch.setattr(host, "HOSTS", (*host.HOSTS, NEXT))
+    monkeypatch.setattr(host, "HOSTS", (FIRST, NEXT))
     install(monkeypatch, llamafactory=version, transformers=transformers)
     if not refused:
         assert host.installed_host().version == version
@@ -211,7 +213,7 @@ def test_transformers_too_old_for_us_is_refused(
 
 def test_what_a_host_has_mended_is_not_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     """The patch itself, on a copy of the host's templates: which of them refuse a second video, a late picture."""
-    refusing = {known.version: refusing_templates(monkeypatch, known) for known in (host.HOSTS[0], NEXT)}
+    refusing = {known.version: refusing_templates(monkeypatch, known) for known in (FIRST, NEXT)}
     assert refusing == {"0.9.5": {"intern_vl", "qwen3_vl", "qwen3_5"}, "0.9.6": {"intern_vl"}}
 
 
