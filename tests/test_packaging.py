@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from packaging.requirements import Requirement
 
 ROOT = Path(__file__).resolve().parents[1]
 SOURCES = ("pyproject.toml", "README.md", "LICENSE", "constraints.txt", "recipes", "tests", "vistadpo_plugin")
@@ -95,9 +96,12 @@ def test_holds_the_package_and_nothing_else(names: list[str]) -> None:
 def test_command_and_pinned_host_are_declared(wheel: Path, names: list[str]) -> None:
     read = {name.split("/")[1]: zipfile.ZipFile(wheel).read(name).decode() for name in names if ".dist-info/" in name}
     assert "vistadpo = vistadpo_plugin.commands.main:main" in read["entry_points.txt"]
-    from vistadpo_plugin.host import KNOWN_VERSIONS
+    from vistadpo_plugin.host import HOSTS
 
-    assert f"Requires-Dist: llamafactory=={KNOWN_VERSIONS[-1]}\n" in read["METADATA"]
+    asked = [Requirement(line.split(": ")[1]) for line in read["METADATA"].splitlines() if "Requires-Dist" in line]
+    allowed = {one.name: one.specifier for one in asked if one.marker is None}
+    assert all(known.version in allowed["llamafactory"] for known in HOSTS)
+    assert all(version in allowed["transformers"] for known in HOSTS for version in known.transformers)
 
 
 def test_hook_comes_and_goes_with_the_wheel(wheel: Path, tmp_path: Path) -> None:
@@ -118,7 +122,7 @@ def test_hook_comes_and_goes_with_the_wheel(wheel: Path, tmp_path: Path) -> None
 
     assert start() == [[], 0]
     pip("--python", python, "install", "--no-deps", "--no-index", wheel, cwd=tmp_path)
-    hook = ["vistadpo_plugin", "vistadpo_plugin.autoload"]
+    hook = ["vistadpo_plugin", "vistadpo_plugin.autoload", "vistadpo_plugin.watcher"]
     assert start() == [hook, 1]
     assert start(VISTADPO_AUTOLOAD="0") == [hook, 0]
     pip("--python", python, "uninstall", "--yes", "vistadpo-plugin", cwd=tmp_path)

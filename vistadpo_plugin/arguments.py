@@ -142,6 +142,54 @@ class VistaArguments:
         return [item.name for item in fields(VistaArguments) if getattr(self, item.name) != item.default]
 
 
+def with_vista_keys(host_arguments: type) -> type:
+    """A subclass of the host's fine-tuning arguments that knows the vista_* keys and `stage: vistadpo`."""
+
+    @dataclass
+    class FinetuningArguments(VistaArguments, host_arguments):
+        """The host's fine-tuning arguments plus the vista_* keys."""
+
+        stage: Literal["pt", "sft", "rm", "ppo", "dpo", "kto", "vistadpo"] = field(
+            default="sft", metadata={"help": "Which stage will be performed in training."}
+        )
+
+        def __post_init__(self) -> None:
+            self.use_vistadpo = self.stage == "vistadpo"
+            if self.use_vistadpo:
+                self.stage = "dpo"  # so that every check the host makes for DPO keeps holding
+                self.check_vista_values()
+                check_preference_keys(self)
+            elif self.vista_keys_that_differ():
+                keys = ", ".join(f"`{key}`" for key in self.vista_keys_that_differ())
+                raise ValueError(
+                    f"{keys}: no effect in `stage: {self.stage}`. Set `stage: vistadpo`, or remove the key."
+                )
+            super().__post_init__()
+
+    return FinetuningArguments
+
+
+def check_preference_keys(args: Any) -> None:
+    """Raise ValueError for the host's preference keys that have no meaning in the hierarchical objective."""
+    if args.pref_loss not in ("sigmoid", "hinge", "ipo"):
+        raise ValueError(
+            f"`pref_loss: {args.pref_loss}` is not defined for `stage: vistadpo`; allowed: sigmoid, hinge, ipo."
+        )
+    if not is_finite_number(args.pref_beta) or args.pref_beta <= 0:
+        raise ValueError(f"`pref_beta` is {args.pref_beta!r}; `stage: vistadpo` allows a finite number above 0.")
+    if not is_finite_number(args.dpo_label_smoothing) or not 0 <= args.dpo_label_smoothing < 0.5:
+        raise ValueError(f"`dpo_label_smoothing` is {args.dpo_label_smoothing!r}; allowed: from 0 to below 0.5.")
+    unsupported = {
+        "pref_ftx": 0.0,
+        "pref_bco_weight": 0.0,
+        "ld_alpha": None,
+        "include_effective_tokens_per_second": False,
+    }
+    for key, off in unsupported.items():
+        if getattr(args, key) != off:
+            raise ValueError(f"`{key}` is not supported in `stage: vistadpo`; remove it.")
+
+
 def is_finite_number(value: Any) -> bool:
     """A number as YAML and JSON write it: no bool, no text, no NaN, infinity or integer beyond all floats."""
     if isinstance(value, bool) or not isinstance(value, int | float):
@@ -160,3 +208,11 @@ def check_vista_names(keys: Iterable[str]) -> None:
             near = difflib.get_close_matches(key, known, n=1)
             hint = f" Did you mean `{near[0]}`?" if near else ""
             raise ValueError(f"unknown key `{key}`.{hint} The vista_ keys are: {', '.join(known)}.")
+
+
+def keys_set(args: dict[str, Any] | list[str]) -> list[str]:
+    """Names of the keys in a recipe, or of the options on a command line."""
+    if isinstance(args, dict):
+        return list(args)
+    # argparse takes `--vista-clip-weight` for `--vista_clip_weight`.
+    return [word.removeprefix("--").split("=")[0].replace("-", "_") for word in args if word.startswith("--")]

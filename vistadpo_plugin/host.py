@@ -11,55 +11,104 @@ the host module it changes, and safe to apply in any order:
 | data.converter | `formatting: vistadpo` (the host's public registration) |
 | data.loader | our rows are read by us, and tokenized by us when that flag is set |
 | data.template | families (`models/`) join it, or get a plugin that works with transformers 5 or refuses wrong input |
-| model.loader | a checkpoint that lacks weights of a family's model is an error |
+| model.loader | a checkpoint that lacks weights of a family's model is an error; `flash_attn: fa2` works |
 | model.model_utils.visual | families whose towers the host does not name get an entry, so that they are frozen |
 | chat.chat_model | videos are read as in training, folders of frames too; the terminal chat takes `/video PATH` |
 | chat.hf_engine | videos too long for the model are refused, frames unlike those of training are warned of |
 | api.app | folders of frames in requests; status 400 with the reason where the host has 500 |
+
+What these functions and the rest of the package rely on in the host is a table in tests/test_host_seams.py, which fails
+for each thing that a new version has no more; docs/architecture.md says how to follow one.
 """
 
 from __future__ import annotations
 
-import asyncio
 import functools
 import importlib.metadata
 import inspect
 import sys
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from types import ModuleType
-from typing import Any, Literal
+from typing import Any
 
-from vistadpo_plugin import __version__, autoload
-from vistadpo_plugin.arguments import VistaArguments, check_vista_names, is_finite_number
+from packaging.version import Version
+
+from vistadpo_plugin import __version__, watcher
+from vistadpo_plugin.arguments import check_vista_names, keys_set, with_vista_keys
 from vistadpo_plugin.models import families, family_of
 from vistadpo_plugin.run_record.resolved_recipe import given_keys
 
-KNOWN_VERSIONS = ("0.9.5",)
 PATCHED = "_vistadpo_patched"
 
 
-def check_host_version() -> None:
-    """Raise ImportError when the installed LLaMA-Factory is not one this plugin was written for."""
-    try:
-        version = importlib.metadata.version("llamafactory")
-    except importlib.metadata.PackageNotFoundError:
-        version = "one without package metadata"
-    if version not in KNOWN_VERSIONS:
+@dataclass(frozen=True)
+class HostVersion:
+    """A release of LLaMA-Factory that this plugin was tested with.
+
+    `transformers`: the oldest release with which our tests pass, and the newest that the host allows. `faults`: what
+    the host computes wrongly and we therefore refuse, by the names in `Family.fault`; one that it mends is left out.
+    """
+
+    version: str
+    transformers: tuple[str, str]
+    faults: frozenset[str] = frozenset()
+
+
+HOSTS = (
+    HostVersion(
+        "0.9.5",
+        transformers=("5.6.0", "5.6.0"),
+        faults=frozenset({"qwen3_vl_later_videos", "internvl_video_first"}),
+    ),
+)
+"""The versions we know, oldest first; pyproject.toml says the same to pip."""
+
+
+def installed_host() -> HostVersion:
+    """What is known of the installed LLaMA-Factory.
+
+    Raises ImportError, with the cure, where it is a version we do not know, or its transformers is too old for us.
+    """
+    version = _installed("llamafactory")
+    host = next((host for host in HOSTS if host.version == version), None)
+    off = "or set VISTADPO_AUTOLOAD=0 to run LLaMA-Factory without the plugin."
+    if host is None:
         raise ImportError(
             f"vistadpo-plugin {__version__} patches LLaMA-Factory and knows version "
-            f"{', '.join(KNOWN_VERSIONS)}; {version} is installed. Install a known one "
-            f"(`pip install llamafactory=={KNOWN_VERSIONS[-1]}`), or set VISTADPO_AUTOLOAD=0 to run LLaMA-Factory "
-            "without the plugin."
+            f"{', '.join(host.version for host in HOSTS)}; {version} is installed. Install a known one "
+            f"(`pip install llamafactory=={HOSTS[-1].version}`), {off}"
         )
+    oldest, newest = host.transformers
+    # A newer one than it allows is refused by the host itself, which has a switch for that.
+    if Version(_installed("transformers")) < Version(oldest):
+        raise ImportError(
+            f"vistadpo-plugin {__version__} with LLaMA-Factory {version} needs transformers {oldest} or newer; "
+            f"{_installed('transformers')} is installed. Install it (`pip install transformers=={newest}`), {off}"
+        )
+    return host
+
+
+def _installed(package: str) -> str:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return "one without package metadata"
 
 
 def patch(module: ModuleType) -> None:
     """Apply our patch to one host module, once."""
     if getattr(module, PATCHED, False):
         return
-    check_host_version()
-    _PATCHES[module.__name__](module)
+    installed_host()
+    PATCHES[module.__name__](module)
     setattr(module, PATCHED, True)
+
+
+def patch_again(module: ModuleType) -> None:
+    """Patch a module whose code has just run: a reload runs it into the same namespace, which says it is patched."""
+    module.__dict__.pop(PATCHED, None)
+    patch(module)
 
 
 def is_vistadpo(args: Any) -> bool:
@@ -68,73 +117,23 @@ def is_vistadpo(args: Any) -> bool:
 
 
 def _patch_parser(parser: ModuleType) -> None:
-    @dataclass
-    class FinetuningArguments(VistaArguments, parser.FinetuningArguments):
-        """The host's fine-tuning arguments plus the vista_* keys."""
-
-        stage: Literal["pt", "sft", "rm", "ppo", "dpo", "kto", "vistadpo"] = field(
-            default="sft", metadata={"help": "Which stage will be performed in training."}
-        )
-
-        def __post_init__(self) -> None:
-            self.use_vistadpo = self.stage == "vistadpo"
-            if self.use_vistadpo:
-                self.stage = "dpo"  # so that every check the host makes for DPO keeps holding
-                self.check_vista_values()
-                _check_preference_keys(self)
-            elif self.vista_keys_that_differ():
-                keys = ", ".join(f"`{key}`" for key in self.vista_keys_that_differ())
-                raise ValueError(
-                    f"{keys}: no effect in `stage: {self.stage}`. Set `stage: vistadpo`, or remove the key."
-                )
-            super().__post_init__()
-
+    ours = with_vista_keys(parser.FinetuningArguments)
     for arguments in (parser._TRAIN_ARGS, parser._INFER_ARGS, parser._EVAL_ARGS):
-        for index, cls in enumerate(arguments):
-            if cls is parser.FinetuningArguments:
-                arguments[index] = FinetuningArguments
-
+        arguments[:] = [ours if cls is parser.FinetuningArguments else cls for cls in arguments]
     host_parse_args = parser._parse_args
 
     @functools.wraps(host_parse_args)
     def parse_args(hf_parser: Any, args: Any = None, allow_extra_keys: bool = False) -> Any:
         args = parser.read_args(args)
-        # On the command line argparse takes `--vista-clip-weight` for `--vista_clip_weight`.
-        options = [] if isinstance(args, dict) else [arg for arg in args if arg.startswith("--")]
-        check_vista_names(args if isinstance(args, dict) else [_option_name(option) for option in options])
+        check_vista_names(keys_set(args))
         given = given_keys(hf_parser, args)
         parsed = host_parse_args(hf_parser, args, allow_extra_keys)
         for part in parsed:
-            if isinstance(part, FinetuningArguments):
+            if isinstance(part, ours):
                 part.given_keys = given  # for the run's own recipe
         return parsed
 
     parser._parse_args = parse_args
-
-
-def _option_name(option: str) -> str:
-    return option.removeprefix("--").split("=")[0].replace("-", "_")
-
-
-def _check_preference_keys(args: Any) -> None:
-    """Refuse the host's preference keys that have no meaning in the hierarchical objective."""
-    if args.pref_loss not in ("sigmoid", "hinge", "ipo"):
-        raise ValueError(
-            f"`pref_loss: {args.pref_loss}` is not defined for `stage: vistadpo`; allowed: sigmoid, hinge, ipo."
-        )
-    if not is_finite_number(args.pref_beta) or args.pref_beta <= 0:
-        raise ValueError(f"`pref_beta` is {args.pref_beta!r}; `stage: vistadpo` allows a finite number above 0.")
-    if not is_finite_number(args.dpo_label_smoothing) or not 0 <= args.dpo_label_smoothing < 0.5:
-        raise ValueError(f"`dpo_label_smoothing` is {args.dpo_label_smoothing!r}; allowed: from 0 to below 0.5.")
-    unsupported = {
-        "pref_ftx": 0.0,
-        "pref_bco_weight": 0.0,
-        "ld_alpha": None,
-        "include_effective_tokens_per_second": False,
-    }
-    for key, off in unsupported.items():
-        if getattr(args, key) != off:
-            raise ValueError(f"`{key}` is not supported in `stage: vistadpo`; remove it.")
 
 
 def _patch_tuner(tuner: ModuleType) -> None:
@@ -167,11 +166,7 @@ def _patch_converter(converter: ModuleType) -> None:
 
 
 def _patch_loader(loader: ModuleType) -> None:
-    from vistadpo_plugin.models.exact_frames import ExactFramesPlugin, refuse_cut_prompts
-
     host_get_dataset_list = loader.get_dataset_list
-    host_load_single_dataset = loader._load_single_dataset
-    host_get_dataset_processor = loader._get_dataset_processor
 
     @functools.wraps(host_get_dataset_list)
     def get_dataset_list(*args: Any, **kwargs: Any) -> list[Any]:
@@ -180,6 +175,14 @@ def _patch_loader(loader: ModuleType) -> None:
             # Our rows are pairs by nature; an entry of dataset_info.json need not say `ranking: true` again.
             entry.ranking = entry.ranking or entry.formatting == "vistadpo"
         return entries
+
+    loader.get_dataset_list = get_dataset_list
+    _patch_file_reader(loader)
+    _patch_dataset_processor(loader)
+
+
+def _patch_file_reader(loader: ModuleType) -> None:
+    host_load_single_dataset = loader._load_single_dataset
 
     @functools.wraps(host_load_single_dataset)
     def load_single_dataset(dataset_attr: Any, model_args: Any, data_args: Any, training_args: Any) -> Any:
@@ -197,6 +200,14 @@ def _patch_loader(loader: ModuleType) -> None:
         finally:
             loader.load_dataset = host_load_dataset
 
+    loader._load_single_dataset = load_single_dataset
+
+
+def _patch_dataset_processor(loader: ModuleType) -> None:
+    from vistadpo_plugin.models.exact_frames import ExactFramesPlugin, refuse_cut_prompts
+
+    host_get_dataset_processor = loader._get_dataset_processor
+
     @functools.wraps(host_get_dataset_processor)
     def get_dataset_processor(
         data_args: Any, stage: str, template: Any, tokenizer: Any, processor: Any, do_generate: bool = False
@@ -210,40 +221,32 @@ def _patch_loader(loader: ModuleType) -> None:
             refuse_cut_prompts(made)
         return made
 
-    loader.get_dataset_list = get_dataset_list
-    loader._load_single_dataset = load_single_dataset
     loader._get_dataset_processor = get_dataset_processor
 
 
 def _patch_template(template: ModuleType) -> None:
-    from vistadpo_plugin.models.exact_frames import ExactFramesPlugin
-    from vistadpo_plugin.models.frame_times import keep_frame_times
+    from vistadpo_plugin.models.mending import mended
     from vistadpo_plugin.models.refusal import refuse_wrong_input
 
+    faults = installed_host().faults
     for family in families():
         if family.register is not None:
             family.register()
         for name in family.templates:
             known = template.TEMPLATES[name]
-            if family.exact_frames:
-                plugin = known.mm_plugin
-                known.mm_plugin = ExactFramesPlugin(
-                    plugin.image_token, plugin.video_token, plugin.audio_token, family=family
-                )
-            if family.tells_time:
-                known.mm_plugin = keep_frame_times(known.mm_plugin)
-            if family.mend is not None:
-                known.mm_plugin = family.mend(known.mm_plugin)
-            if family.refusal is not None:
+            known.mm_plugin = mended(known.mm_plugin, family)
+            if family.fault in faults:
                 refuse_wrong_input(known.mm_plugin, family)
 
 
 def _patch_model_loader(loader: ModuleType) -> None:
+    from vistadpo_plugin.models.flash_attention import allow_no_sinks
     from vistadpo_plugin.models.missing_weights import refuse_missing_weights
 
     # Names of weights are registered with the templates; here is who loads a model without them.
     importlib.import_module("llamafactory.data.template")
     loader.AutoModelForImageTextToText = refuse_missing_weights(loader.AutoModelForImageTextToText)
+    allow_no_sinks()
 
 
 def _patch_visual(visual: ModuleType) -> None:
@@ -253,32 +256,9 @@ def _patch_visual(visual: ModuleType) -> None:
 
 
 def _patch_chat_model(chat_model: ModuleType) -> None:
-    host_model = chat_model.ChatModel
-    host_achat, host_astream_chat, host_run_chat = host_model.achat, host_model.astream_chat, chat_model.run_chat
+    from vistadpo_plugin.serving.chat import reads_videos, stream_reads_videos
 
-    signature = inspect.signature(host_achat)  # the streaming one takes the same
-
-    async def read(*args: Any, **kwargs: Any) -> inspect.BoundArguments:
-        """What a question is asked with, its videos as training reads them."""
-        from vistadpo_plugin.serving.videos import read_videos
-
-        given = signature.bind(*args, **kwargs)
-        given.apply_defaults()
-        engine, videos = given.arguments["self"].engine, given.arguments["videos"]
-        plugin, processor = engine.template.mm_plugin, engine.processor
-        given.arguments["videos"] = await asyncio.to_thread(read_videos, videos, plugin, processor)
-        return given
-
-    @functools.wraps(host_achat)
-    async def achat(*args: Any, **kwargs: Any) -> Any:
-        given = await read(*args, **kwargs)
-        return await host_achat(*given.args, **given.kwargs)
-
-    @functools.wraps(host_astream_chat)
-    async def astream_chat(*args: Any, **kwargs: Any) -> Any:
-        given = await read(*args, **kwargs)
-        async for token in host_astream_chat(*given.args, **given.kwargs):
-            yield token
+    host_model, host_run_chat = chat_model.ChatModel, chat_model.run_chat
 
     @functools.wraps(host_run_chat)
     def run_chat() -> None:
@@ -291,7 +271,11 @@ def _patch_chat_model(chat_model: ModuleType) -> None:
         finally:
             chat_model.ChatModel = host_model
 
-    host_model.achat, host_model.astream_chat, chat_model.run_chat = achat, astream_chat, run_chat
+    host_model.achat, host_model.astream_chat = (
+        reads_videos(host_model.achat),
+        stream_reads_videos(host_model.astream_chat),
+    )
+    chat_model.run_chat = run_chat
 
 
 def _patch_hf_engine(hf_engine: ModuleType) -> None:
@@ -308,14 +292,10 @@ def _patch_hf_engine(hf_engine: ModuleType) -> None:
 
     @functools.wraps(host_process_args)
     def process_args(*args: Any, **kwargs: Any) -> tuple[dict[str, Any], int]:
-        from vistadpo_plugin.models.token_kinds import add_token_kinds
-        from vistadpo_plugin.serving.videos import refuse_too_long
+        from vistadpo_plugin.serving.chat import complete
 
         inputs, tokens = host_process_args(*args, **kwargs)
-        given = parameters.bind(*args, **kwargs).arguments
-        add_token_kinds(given["model"], inputs)
-        if given.get("videos"):
-            refuse_too_long(given["model"], given["processor"], tokens)
+        complete(inputs, tokens, parameters.bind(*args, **kwargs).arguments)
         return inputs, tokens
 
     engine.__init__, engine._process_args = init, staticmethod(process_args)
@@ -339,7 +319,7 @@ def _patch_api(app: ModuleType) -> None:
     app.create_chat_completion_response, app.create_stream_chat_completion_response = respond, stream
 
 
-_PATCHES = {
+PATCHES: dict[str, Callable[[ModuleType], None]] = {
     "llamafactory.hparams.parser": _patch_parser,
     "llamafactory.train.tuner": _patch_tuner,
     "llamafactory.data.converter": _patch_converter,
@@ -352,8 +332,8 @@ _PATCHES = {
     "llamafactory.api.app": _patch_api,
 }
 
-autoload.watch()
-for _name in _PATCHES:
+watcher.watch(PATCHES, patch_again)
+for _name in PATCHES:
     _module = sys.modules.get(_name)
     # A module still being imported is patched by the watcher when it is finished.
     if _module is not None and not getattr(_module.__spec__, "_initializing", False):

@@ -45,7 +45,8 @@ class Family:
     `towers`: the attributes with vision encoders, and parameters beside them, where the host's entry names others and
     so leaves them unfrozen. `video_end`: the parameter that the model itself puts behind the features of every video.
     `register` adds what the host or transformers lack (model classes, templates, names of weights). `refusal(messages,
-    images, videos)`: a sentence on why the host would compute wrong numbers for this input, None where it does not.
+    images, videos)`: a sentence on why the host would compute wrong numbers for this input, None where it does not;
+    asked where the installed host has the `fault`, see `host.HOSTS`.
     """
 
     name: str
@@ -68,3 +69,4 @@ class Family:
     video_end: str | None = None
     register: Callable[[], None] | None = None
     refusal: Callable[[list[dict[str, str]], list[Any], list[Any]], str | None] | None = None
+    fault: str | None = None

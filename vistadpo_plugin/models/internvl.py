@@ -58,4 +58,5 @@ FAMILY = Family(
     tokens_a_frame=256,
     mend=keep_rows_apart,
     refusal=refuse_videos_before_images,
+    fault="internvl_video_first",
 )

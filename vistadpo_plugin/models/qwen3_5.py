@@ -16,4 +16,5 @@ FAMILY = Family(
     tells_time=True,
     shares_prefixes=False,
     refusal=refuse_second_video,
+    fault="qwen3_vl_later_videos",
 )

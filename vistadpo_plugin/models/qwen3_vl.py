@@ -32,4 +32,5 @@ FAMILY = Family(
     tokens_a_frame=110,
     tells_time=True,
     refusal=refuse_second_video,
+    fault="qwen3_vl_later_videos",
 )
