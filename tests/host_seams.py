@@ -23,7 +23,7 @@ overwrite_cache, tokenized_path, val_size | training/workflow.py, data/rows/proc
     read_args | args | host.py:_patch_parser, recipe_check/recipe.py
     _parse_args | parser, args, allow_extra_keys | host.py:_patch_parser
 hparams
-    get_train_args | args | recipe_check/recipe.py, evaluation/probe.py, bench/worker.py
+    get_train_args | args | recipe_check/recipe.py, evaluation/probe/measure.py, bench/worker.py
     get_infer_args | args | evaluation/inference.py
     read_args | args | recipe_check/recipe.py
     ModelArguments | | serving/frames.py
@@ -32,7 +32,7 @@ train.tuner
     run_exp | args, ... | bench/worker.py
 train.trainer_utils
     create_modelcard_and_push | trainer, model_args, data_args, training_args, finetuning_args | training/workflow.py
-    create_ref_model | model_args, finetuning_args, ... | training/workflow.py, evaluation/probe.py
+    create_ref_model | model_args, finetuning_args, ... | training/workflow.py, evaluation/probe/measure.py
     get_batch_logps | logits, labels, ... | bench/released.py
 train.dpo.trainer
     CustomDPOTrainer.__init__ | model, ref_model, finetuning_args, processor, ... | training/trainer.py

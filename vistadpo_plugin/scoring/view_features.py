@@ -232,9 +232,12 @@ def _kept(output: Any) -> Any:
     return type(output)(**{name: output[name] for name in ("pooler_output", "deepstack_features") if name in output})
 
 
-def _split(pooled: Any, videos: int) -> Any:
-    """The features of each of several videos, as the model gives them for one."""
-    return pooled.chunk(videos) if isinstance(pooled, Tensor) else [[one] for one in pooled]
+def _split(pooled: Any, views: int) -> list[Any]:
+    """The features of each of several views of as many videos, as the model gives them for one view."""
+    if isinstance(pooled, Tensor):
+        return list(pooled.chunk(views))
+    videos = len(pooled) // views
+    return [pooled[first : first + videos] for first in range(0, len(pooled), videos)]
 
 
 def _join(outputs: list[Any]) -> Any:
