@@ -257,7 +257,7 @@ def fast_step(
     with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
         known = Reference(policy, scorer, reference, reference)(policy, batch, encoded)
         scores = scorer(policy, batch, encoded, known)
-    objective = Objective(VistaArguments(), beta=0.1, kind="sigmoid", label_smoothing=0.0)
+    objective = Objective.of(VistaArguments(), beta=0.1, kind="sigmoid", label_smoothing=0.0)
     results = objective(scores, known.log_probs, batch)
     rows = 1 + max(int(scored["row"].max()) for scored in batch["terms"].values())
     (objective.total(results, rows).sum() / rows).backward()

@@ -90,7 +90,7 @@ def make_video_llava(rows: int = PIECES, dtype: torch.dtype = torch.float32) -> 
     """A random model whose vocabulary has `rows`: what LLaVA-Hound is without its temporal attention."""
     from transformers import CLIPVisionConfig, LlamaConfig, VideoLlavaConfig, VideoLlavaForConditionalGeneration
 
-    from vistadpo_plugin.demo.tiny_model import _sharpen
+    from vistadpo_plugin.demo.tiny_model import sharpen
 
     config = VideoLlavaConfig(
         vision_config=CLIPVisionConfig(**VISION),
@@ -101,7 +101,7 @@ def make_video_llava(rows: int = PIECES, dtype: torch.dtype = torch.float32) -> 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         model = VideoLlavaForConditionalGeneration(config)
-    _sharpen(model)
+    sharpen(model)
     return model.to(dtype).eval()
 
 
@@ -172,7 +172,7 @@ PLLAVA_ROWS = 384  # padded to 64, as LLaVA-1.6's 32,064
 
 def make_pllava(dtype: torch.dtype = torch.float32) -> Any:
     """A random PLLaVA over the tokens of `write_pllava`: what the released one is before its LoRA."""
-    from vistadpo_plugin.demo.tiny_model import _sharpen
+    from vistadpo_plugin.demo.tiny_model import sharpen
     from vistadpo_plugin.models.pllava_model import PllavaConfig, PllavaForConditionalGeneration
 
     config = PllavaConfig(
@@ -185,7 +185,7 @@ def make_pllava(dtype: torch.dtype = torch.float32) -> Any:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(1)
         model = PllavaForConditionalGeneration(config)
-    _sharpen(model)
+    sharpen(model)
     return model.to(dtype).eval()
 
 

@@ -25,6 +25,7 @@ from vistadpo_plugin.arguments import VistaArguments
 from vistadpo_plugin.commands.build import main
 from vistadpo_plugin.data.rows.grounding import ground
 from vistadpo_plugin.data.rows.schema import parse_row
+from vistadpo_plugin.data.views.keys import ViewKeys
 from vistadpo_plugin.data.views.views import CLIP, KEYFRAME, ViewBuilder
 from vistadpo_plugin.datasets.text import sentence
 
@@ -58,7 +59,7 @@ def build(tmp_path: Path, videos: Path) -> Callable[..., int]:
 def views_of(row: dict[str, Any], folder: Path, wanted: str) -> list[int]:
     """What the frames of one view read; 10 frames a second, so a clip shows every frame of its event."""
     grounded = ground(parse_row(row, row["id"]), str(folder), 10.0)
-    builder = ViewBuilder(VistaArguments(), 10.0, 100, None, lambda image: image, seed=0)
+    builder = ViewBuilder(ViewKeys.of(VistaArguments()), 10.0, 100, None, lambda image: image, seed=0)
     return codes(builder.build(grounded, None, {wanted})[wanted])
 
 

@@ -18,6 +18,7 @@ from vistadpo_plugin.commands.convert import main
 from vistadpo_plugin.data.rows.grounding import ground
 from vistadpo_plugin.data.rows.schema import parse_row
 from vistadpo_plugin.data.video.video import images_in
+from vistadpo_plugin.data.views.keys import ViewKeys
 from vistadpo_plugin.data.views.views import CLIP, CLIP_NEGATIVE, KEYFRAME, ViewBuilder
 
 TEXTS = {"prompt": "What happens?", "chosen": "A bar turns white.", "rejected": "A bar turns red."}
@@ -96,7 +97,7 @@ def test_to_the_released_layout_and_back(
 
 def test_both_layouts_show_training_the_same_frames(convert: Callable[..., Any], media: Path) -> None:
     _, (released,) = convert([FULL], "released", "--fps", "10")
-    builder = ViewBuilder(VistaArguments(), 10.0, 100, 8, lambda image: image, seed=0)
+    builder = ViewBuilder(ViewKeys.of(VistaArguments()), 10.0, 100, 8, lambda image: image, seed=0)
     wanted = {CLIP, CLIP_NEGATIVE, KEYFRAME}
     views = [
         builder.build(ground(parse_row(row, "r"), str(folder), 10.0), None, wanted)

@@ -10,7 +10,8 @@ from eventhallusion_made import write_recipe
 
 from vistadpo_plugin.evaluation.question import Question
 from vistadpo_plugin.evaluation.recipe import read_recipe
-from vistadpo_plugin.evaluation.settings import check_same, fingerprint, make_settings, read_settings, write_settings
+from vistadpo_plugin.evaluation.settings import check_same, make_settings, read_settings, write_settings
+from vistadpo_plugin.run_record.provenance import fingerprint
 
 ASKED = [Question("a", "a.mp4", "Is it?", "yes", "s"), Question("b", "b.mp4", "Was it?", "no", "s")]
 

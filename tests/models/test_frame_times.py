@@ -18,6 +18,7 @@ from PIL import Image
 from vistadpo_plugin.arguments import VistaArguments
 from vistadpo_plugin.data.rows.grounding import GroundedRow
 from vistadpo_plugin.data.views.frames import FrameCounts
+from vistadpo_plugin.data.views.keys import ViewKeys
 from vistadpo_plugin.data.views.views import CLIP, CLIP_NEGATIVE, FULL, KEYFRAME, SampledFrames
 
 TEMPLATES = {"qwen2_5_vl": "qwen2_vl", "qwen3_vl": "qwen3_vl_nothink"}
@@ -74,8 +75,8 @@ def plugins(file: str) -> tuple[Any, Any]:
 
 
 def views(processor: Any, row: GroundedRow, wanted: set[str], file: str) -> dict[str, SampledFrames]:
-    vista = VistaArguments()
-    return FrameCounts(plugins(file)[0], processor, vista).builder(seed=0).build(row, None, wanted)
+    view_keys = ViewKeys.of(VistaArguments())
+    return FrameCounts(plugins(file)[0], processor, view_keys).builder(seed=0).build(row, None, wanted)
 
 
 def told(plugin: Any, processor: Any, video: Any) -> tuple[str, dict[str, Any]]:

@@ -26,6 +26,7 @@ from vistadpo_plugin.data.rows.grounding import GroundedRow, ground
 from vistadpo_plugin.data.rows.schema import Row
 from vistadpo_plugin.data.video.settings import video_settings
 from vistadpo_plugin.data.views.frames import FrameCounts
+from vistadpo_plugin.data.views.keys import ViewKeys
 from vistadpo_plugin.models import families
 from vistadpo_plugin.preview.settings import make_settings
 
@@ -254,7 +255,7 @@ def test_the_frames_of_the_full_view_are_the_hosts(tmp_path: Path, family: Any, 
     counted = []
     for template in family.templates:
         plugin = TEMPLATES[template].mm_plugin
-        builder = FrameCounts(plugin, processor, VistaArguments()).builder(seed=0)
+        builder = FrameCounts(plugin, processor, ViewKeys.of(VistaArguments())).builder(seed=0)
         preview = make_settings({"template": template, **vars(processor)}, {}, str(rows), None).builder()
         for name, (frames, rate) in CLIPS.items():
             path = write_clip(tmp_path / name, frames, rate)

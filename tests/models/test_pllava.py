@@ -308,6 +308,7 @@ def test_every_way_to_frames_takes_midpoints(processor: Any, vista: Callable[...
     from vistadpo_plugin.data.rows.schema import parse_row
     from vistadpo_plugin.data.video.settings import video_settings
     from vistadpo_plugin.data.views.frames import FrameCounts
+    from vistadpo_plugin.data.views.keys import ViewKeys
     from vistadpo_plugin.data.views.views import CLIP, FULL, KEYFRAME
     from vistadpo_plugin.preview.settings import make_settings
 
@@ -326,14 +327,14 @@ def test_every_way_to_frames_takes_midpoints(processor: Any, vista: Callable[...
     assert [image.getpixel((0, 0))[0] for image in images] == full
 
     grounded = ground(parse_row(row, "here"), str(tmp_path), 2.0)
-    ours = FrameCounts(plugin, processor, vista()).builder(seed=0)
+    ours = FrameCounts(plugin, processor, ViewKeys.of(vista())).builder(seed=0)
     preview = make_settings(None, {"template": "pllava", "video_maxlen": FRAMES}, str(rows), None).builder()
     for builder in (ours, preview):
         views = builder.build(grounded, None, {FULL, CLIP, KEYFRAME})
         assert codes(views[FULL]) == full
         assert codes(views[CLIP]) == clip
         assert [read_code(frame) for frame in views[KEYFRAME]] == [14]
-    counts = FrameCounts(plugin, processor, vista())
+    counts = FrameCounts(plugin, processor, ViewKeys.of(vista()))
     assert counts.describe()["full video"] == "8 frames, 32 video tokens"
     assert counts.describe()["keyframe"] == "1 frame, 4 video tokens"
 

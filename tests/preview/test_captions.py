@@ -10,6 +10,7 @@ import pytest
 from barcode_rows import MATE_ROW, ROW, settings_for, write_media, write_rows
 
 from vistadpo_plugin.arguments import VistaArguments
+from vistadpo_plugin.data.views.keys import ViewKeys
 from vistadpo_plugin.data.views.views import CLIP, CLIP_NEGATIVE, FULL, KEYFRAME, KEYFRAME_NEGATIVE, VIDEO_NEGATIVE
 from vistadpo_plugin.preview.candidates import read_candidates
 from vistadpo_plugin.preview.captions import (
@@ -38,7 +39,7 @@ def show(media: Path, tmp_path: Path) -> Show:
         settings = settings_for(write_rows(tmp_path, {**ROW, **changes}, MATE_ROW), media, **(keys or {}))
         own, mate = read_candidates(settings)
         shown = show_row(settings.builder(), own.row, own.grounded, mate.grounded)
-        return shown, {name: describe_view(view, shown, settings.vista) for name, view in shown.views.items()}
+        return shown, {name: describe_view(view, shown, settings.view_keys) for name, view in shown.views.items()}
 
     return run
 
@@ -104,9 +105,9 @@ def test_where_the_token_term_looks(
     show: Show, changes: dict[str, Any], keys: dict[str, Any], said: str | None
 ) -> None:
     shown, _ = show(keys, **changes)
-    vista = VistaArguments(**keys)
-    assert describe_term("token", shown, vista) == said
-    assert describe_term("video", shown, vista) is None
+    view_keys = ViewKeys.of(VistaArguments(**keys))
+    assert describe_term("token", shown, view_keys) == said
+    assert describe_term("video", shown, view_keys) is None
 
 
 @pytest.mark.parametrize(

@@ -131,8 +131,8 @@ def test_a_recipe_says_it_all(recipe: dict[str, Any], tmp_path: Path) -> None:
     settings = settings_of(recipe, tmp_path)
     builder = settings.builder()
     assert (builder.fixed_frames, builder.seed, settings.pairing_seed) == (16, 7, 9)
-    assert (builder.vista.vista_mask_fill, builder.vista.vista_clip_frames) == ("blur", 4)
-    assert "token" not in builder.vista.terms
+    assert (builder.view_keys.mask_fill, builder.view_keys.clip_frames) == ("blur", 4)
+    assert "token" not in builder.view_keys.terms
     assert builder.shrink(Image.new("RGB", (64, 64))).size == (32, 32)
     assert settings.files == (str(tmp_path / "rows.jsonl"), str(tmp_path / "more" / "rows.jsonl"))
     assert settings.media_dir == str(tmp_path)  # the host's default, the dataset_dir

@@ -14,6 +14,7 @@ from data.barcode_video import hide_frame, read_code, write_video
 
 from vistadpo_plugin.arguments import TERMS, VistaArguments
 from vistadpo_plugin.data.rows.schema import RowError
+from vistadpo_plugin.data.views.keys import ViewKeys
 from vistadpo_plugin.data.views.views import (
     CLIP,
     CLIP_NEGATIVE,
@@ -153,9 +154,9 @@ def test_terms_that_are_off_say_why(
     shown = show(mate, keys, **changes)
     assert shown.off == off
     on = [term for term in TERMS if term not in off]
-    vista = VistaArguments(**keys)
-    assert row_terms(shown.grounded, mate is not None, vista) == on
-    assert shown.views.keys() == {view for term in on for view in term_views(shown.grounded, term, vista)}
+    view_keys = ViewKeys.of(VistaArguments(**keys))
+    assert row_terms(shown.grounded, mate is not None, view_keys) == on
+    assert shown.views.keys() == {view for term in on for view in term_views(shown.grounded, term, view_keys)}
 
 
 def test_a_broken_mate_takes_the_terms_that_need_it(show: Show) -> None:

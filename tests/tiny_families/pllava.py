@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from vistadpo_plugin.demo.tiny_model import _sharpen, train_tokenizer
+from vistadpo_plugin.demo.tiny_model import sharpen, train_tokenizer
 
 CONTEXT, FRAMES, IMAGE, PATCH = 1024, 8, 56, 14
 POOLING = [FRAMES, 2, 2]
@@ -45,7 +45,7 @@ def build(folder: Path, corpus: list[str]) -> dict[str, Any]:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         model = PllavaForConditionalGeneration(make_config(tokenizer))
-    _sharpen(model)
+    sharpen(model)
     model.save_pretrained(folder)
     sizes: dict[str, Any] = {"size": {"shortest_edge": IMAGE}, "crop_size": {"height": IMAGE, "width": IMAGE}}
     PllavaProcessor(

@@ -115,7 +115,7 @@ def test_token_term_against_the_whole_vocabulary_in_float64(vista) -> None:
 
     policy = Scores(log_probs("policy"), tensor([5, 5]), torch.stack([divergence(0), divergence(1)]), [])
     batch = {"terms": {"token": {"row": tensor([0]), "sequences": tensor([[0, 1]])}}}
-    objective = Objective(vista(vista_token_alpha=0.5), beta=0.1, kind="sigmoid", label_smoothing=0.0)
+    objective = Objective.of(vista(vista_token_alpha=0.5), beta=0.1, kind="sigmoid", label_smoothing=0.0)
     result = objective(policy, log_probs("reference"), batch)["token"]
 
     p = {side: torch.exp(values) / torch.exp(values).sum(-1, keepdim=True) for side, values in logits.items()}
@@ -137,6 +137,6 @@ def test_ipo_margins_are_means_over_answer_tokens(vista) -> None:
     policy = Scores(tensor([-4.0, -8.0]), tensor([3, 2]), tensor([0.0, 0.0]), [])
     reference = tensor([-10.0, -10.0])
     batch = {"terms": {"video": {"row": tensor([0]), "sequences": tensor([[0, 1]])}}}
-    result = Objective(vista(), 0.1, "ipo", 0.0)(policy, reference, batch)["video"]
+    result = Objective.of(vista(), 0.1, "ipo", 0.0)(policy, reference, batch)["video"]
     close(result.margin, [1.0])
     close(result.loss, [16.0])

@@ -1,4 +1,4 @@
-"""Media for the doctor: videos of 40 frames at 10 a second, 160 x 120 pixels, so 0.0 to 3.9 s and 4.0 s long."""
+"""Media to be validated: videos of 40 frames at 10 a second, 160 x 120 pixels, so 0.0 to 3.9 s and 4.0 s long."""
 
 from __future__ import annotations
 

@@ -51,4 +51,4 @@ def test_training_skips_and_counts_what_validate_reports(
     skipped = [json.loads(line) for line in (run.folder / SKIPPED_ROWS).read_text().splitlines()]
     assert {entry["row"]: entry["reason"] for entry in skipped} == errors
     (summary,) = [message for message in host_log if "VistaDPO train dataset" in message]
-    assert "\n".join(term_table(report.usable, report.vista)) in summary
+    assert "\n".join(term_table(report.usable, report.vista.weights, report.view_keys)) in summary

@@ -12,6 +12,7 @@ from doctor_media import GROUNDED, make_media
 from vistadpo_plugin.arguments import VistaArguments
 from vistadpo_plugin.data.rows.grounding import assume_files, ground
 from vistadpo_plugin.data.rows.schema import parse_row
+from vistadpo_plugin.data.views.keys import ViewKeys
 from vistadpo_plugin.validation.judge import is_cropped_away, judge
 
 
@@ -26,7 +27,7 @@ def found(media: Path) -> Callable[..., dict[str, str]]:
 
     def run(vista: VistaArguments | None = None, **changes: Any) -> dict[str, str]:
         row = ground(parse_row({**GROUNDED, **changes}, "rows.jsonl:1"), str(media), 2.0)
-        findings = list(judge(row, vista or VistaArguments()))
+        findings = list(judge(row, ViewKeys.of(vista or VistaArguments())))
         assert len(dict(findings)) == len(findings), "each kind once"
         return dict(findings)
 

@@ -39,7 +39,7 @@ def report() -> Report:
         Finding("one-video", "r.jsonl", None, "one"),
     ]
     made.usable = GroundedRows([assume_files(row) for row in rows])
-    made.terms = {term: term_gaps(made.usable, term, vista) for term in vista.terms}
+    made.terms = {term: term_gaps(made.usable, term, made.view_keys) for term in vista.terms}
     made.videos = [
         VideoFacts("0.mp4", True, 40, 4.0, (160, 120)),
         VideoFacts("1.mp4", True, 100, 4.0, (160, 120)),
@@ -61,7 +61,7 @@ def test_the_page(report: Report) -> None:
     assert "    r.jsonl:3 (id q\\n3): no answer \\x1b[31m\n    r.jsonl:4: no prompt\n" in text
     assert "  one-video: all rows" in page and "  length-bias: length alone" in page  # of the data set: no rows counted
     assert "    and 2 more (--all lists them)" in page and page.count("as r.jsonl:0") == 10
-    assert "\n".join(term_table(report.usable, report.vista)) in page
+    assert "\n".join(term_table(report.usable, report.vista.weights, report.view_keys)) in page
     assert "  seconds      3 to 4, median 4\n  frames       6 to 100, median 40\n" in page
     assert "  per second   10 (1), 25 (1)\n  size         160x120 (2), 64x48 (1)\n" in page
     assert "`chosen` is longer than `rejected` in 100% of rows, shorter in 0%" in page

@@ -37,6 +37,7 @@ def compare(folder: Path) -> dict[str, float]:
     from vistadpo_plugin.arguments import VistaArguments
     from vistadpo_plugin.data.rows.grounding import ground
     from vistadpo_plugin.data.rows.schema import parse_row
+    from vistadpo_plugin.data.views.keys import ViewKeys
     from vistadpo_plugin.data.views.views import CLIP, CLIP_NEGATIVE, FULL, KEYFRAME, ViewBuilder
 
     path = folder / "video_720p.mp4"
@@ -53,7 +54,7 @@ def compare(folder: Path) -> dict[str, float]:
         "box": [10, 10, 50, 50],
     }
     grounded = ground(parse_row(row, "decode"), str(folder), 2.0)
-    builder = ViewBuilder(VistaArguments(), 2.0, 8, 8, _shrink, 0)
+    builder = ViewBuilder(ViewKeys.of(VistaArguments()), 2.0, 8, 8, _shrink, 0)
     ours, host = [], []
     for _ in range(ROUNDS):
         started = time.perf_counter()

@@ -17,9 +17,7 @@ from typing import Any
 
 from vistadpo_plugin.bench.build import RUNS
 from vistadpo_plugin.bench.presets import PRESETS, Preset
-from vistadpo_plugin.run_record.provenance import versions
-
-VERSIONS = ("vistadpo-plugin", "llamafactory", "torch", "transformers", "peft")
+from vistadpo_plugin.run_record.provenance import MEASURED, versions
 
 
 def _parse(argv: list[str] | None) -> argparse.Namespace:
@@ -67,7 +65,7 @@ def main(argv: list[str] | None = None) -> int:
     about = {
         "preset": options.preset,
         "date": datetime.date.today().isoformat(),
-        "versions": versions(*VERSIONS),
+        "versions": versions(*MEASURED),
         "command": f"vistadpo bench --preset {options.preset} --runs {','.join(runs)} --rounds {rounds}",
     }
     for turn, run in [(turn, run) for turn in range(rounds) for run in runs]:

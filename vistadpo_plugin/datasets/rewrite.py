@@ -35,7 +35,7 @@ class Request:
 
 
 def open_client(base_url: str | None) -> Any:
-    """The client, see `chat.open_client`."""
+    """The client, see `endpoint.open_client`."""
     return chat.open_client(base_url, CALLER)
 
 

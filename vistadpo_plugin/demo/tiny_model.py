@@ -115,12 +115,12 @@ def _make_model(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = VideoLlavaForConditionalGeneration(config)
-    _sharpen(model)
+    sharpen(model)
     model.generation_config.update(**ids)
     return model.eval()
 
 
-def _sharpen(model: VideoLlavaForConditionalGeneration) -> None:
+def sharpen(model: VideoLlavaForConditionalGeneration) -> None:
     """Scale the language model's and the projector's weights up; the towers' own initialisation is lively enough.
 
     At the default standard deviation (0.02) attention is nearly uniform and an answer's score hardly depends on pixels

@@ -16,6 +16,7 @@ import vistadpo_plugin.host  # noqa: F401  (frames as in training, also where th
 from vistadpo_plugin.arguments import VistaArguments
 from vistadpo_plugin.data.rows.grounding import GroundedRow
 from vistadpo_plugin.data.views.frames import FrameCounts
+from vistadpo_plugin.data.views.keys import ViewKeys
 from vistadpo_plugin.data.views.views import CLIP, FULL, SampledFrames
 from vistadpo_plugin.evaluation.settings import user_message
 from vistadpo_plugin.models.token_kinds import TOKEN_KINDS
@@ -44,7 +45,7 @@ class Responder:
             ]
             raise ValueError(f"the model cannot be loaded. {''.join(absent)}{error}") from error
         self.one_at_a_time: str | None = None
-        counts = FrameCounts(self.engine.template.mm_plugin, self.engine.processor, VistaArguments())
+        counts = FrameCounts(self.engine.template.mm_plugin, self.engine.processor, ViewKeys.of(VistaArguments()))
         self._builder = counts.builder(seed=0)
         self._last: tuple[tuple[Any, ...], SampledFrames] | None = None
 

@@ -13,20 +13,9 @@ from vistadpo_plugin.data.rows.schema import VIDEO_PLACEHOLDER
 from vistadpo_plugin.evaluation.question import Question
 from vistadpo_plugin.evaluation.recipe import Recipe
 from vistadpo_plugin.evaluation.videos import images_rate, part_of
-from vistadpo_plugin.run_record.provenance import DECIDING, versions
+from vistadpo_plugin.run_record.provenance import DECIDING, fingerprint, versions
 
 SETTINGS = "settings.json"
-_DECIDING_FILES = (
-    "*.safetensors",
-    "pytorch_model*.bin",
-    "adapter_model*.bin",
-    "config.json",
-    "adapter_config.json",
-    "generation_config.json",
-    "*processor_config.json",
-    "tokenizer*",
-)
-_BLOCK, _BLOCKS = 2**16, 64
 
 
 def user_message(prompt: str) -> str:
@@ -55,30 +44,6 @@ def _hash_questions(questions: Iterable[Question]) -> str:
         for question in questions
     ]
     return hashlib.sha256(json.dumps(asked).encode()).hexdigest()
-
-
-def fingerprint(paths: str | None) -> str | None:
-    """A hash of the weights and configurations in a model or adapter folder (several: separated by commas).
-
-    Of files above 4 MB it takes 64 blocks of 64 kB spread over the file, which no training leaves as they were. None
-    for what is no folder here: a name on the hub.
-    """
-    folders = [Path(path.strip()) for path in (paths or "").split(",")]
-    if not paths or not all(folder.is_dir() for folder in folders):
-        return None
-    digest = hashlib.sha256()
-    for folder in folders:
-        for path in sorted({path for pattern in _DECIDING_FILES for path in folder.glob(pattern) if path.is_file()}):
-            size = path.stat().st_size
-            digest.update(f"{path.name} {size}\n".encode())
-            with path.open("rb") as file:
-                if size <= _BLOCK * _BLOCKS:
-                    digest.update(file.read())
-                    continue
-                for index in range(_BLOCKS):
-                    file.seek((size - _BLOCK) * index // (_BLOCKS - 1))
-                    digest.update(file.read(_BLOCK))
-    return digest.hexdigest()
 
 
 def write_settings(folder: Path, settings: dict[str, Any]) -> None:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 
-from vistadpo_plugin.arguments import VistaArguments
 from vistadpo_plugin.data.rows.grounding import inside_events, outside_stretch
 from vistadpo_plugin.data.rows.schema import Box, Row
 from vistadpo_plugin.data.video.centre_square import centre_square, seen_area
 from vistadpo_plugin.data.video.video import frame_size
 from vistadpo_plugin.data.views.frames import plural
+from vistadpo_plugin.data.views.keys import ViewKeys
 from vistadpo_plugin.data.views.views import (
     CLIP,
     CLIP_NEGATIVE,
@@ -54,7 +54,7 @@ def frame_caption(frame: ShownFrame, view: ShownView) -> str:
     return f"#{frame.index} · {frame.seconds:.2f} s"
 
 
-def describe_view(view: ShownView, shown: ShownRow, vista: VistaArguments) -> str:
+def describe_view(view: ShownView, shown: ShownRow, view_keys: ViewKeys) -> str:
     """Which frames these are, out of how many, of which file."""
     row, taken, available = shown.grounded, len(view.frames), len(view.origin.times)
     if view.made is not None:
@@ -64,7 +64,7 @@ def describe_view(view: ShownView, shown: ShownRow, vista: VistaArguments) -> st
             boxes="the boxes" if several else "the box",
             objects="the objects" if several else "the object",
             places="their places" if several else "its place",
-            fill=_FILLS[vista.vista_mask_fill],
+            fill=_FILLS[view_keys.mask_fill],
         )
     if view.name == KEYFRAME:
         if isinstance(row.keyframe, str):
@@ -128,8 +128,8 @@ def list_texts(row: Row | None) -> dict[str, str]:
     return texts if row.rejected_irrelevant is None else texts | {"irrelevant": row.rejected_irrelevant}
 
 
-def describe_term(term: str, shown: ShownRow, vista: VistaArguments) -> str | None:
+def describe_term(term: str, shown: ShownRow, view_keys: ViewKeys) -> str | None:
     """Where the token term looks; the other terms say it by their name."""
     if term != "token" or term in shown.off:
         return None
-    return f"on the {TITLES[token_view(shown.grounded, vista)]}"
+    return f"on the {TITLES[token_view(shown.grounded, view_keys)]}"

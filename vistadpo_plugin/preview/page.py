@@ -56,7 +56,7 @@ def _context(card: Card, settings: PreviewSettings) -> dict[str, Any]:
     if shown is None:
         return context
     return context | {
-        "terms": [(term, shown.off.get(term), describe_term(term, shown, settings.vista)) for term in TERMS],
+        "terms": [(term, shown.off.get(term), describe_term(term, shown, settings.view_keys)) for term in TERMS],
         "timeline": make_timeline(shown),
         "levels": [
             {
@@ -80,7 +80,7 @@ def _view(view: ShownView, side: str, shown: ShownRow, settings: PreviewSettings
     return {
         "name": view.name,
         "side": side,
-        "about": describe_view(view, shown, settings.vista),
+        "about": describe_view(view, shown, settings.view_keys),
         "warning": describe_unseen(shown, settings.crop) if view.name == KEYFRAME else None,
         "shape": "single" if view.name in (KEYFRAME, KEYFRAME_NEGATIVE) else "many" if len(view.frames) > 8 else "few",
         "size": size,

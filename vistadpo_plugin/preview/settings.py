@@ -14,6 +14,7 @@ from PIL import Image
 from vistadpo_plugin.arguments import VistaArguments, check_vista_names, is_finite_number
 from vistadpo_plugin.data.video.settings import video_settings
 from vistadpo_plugin.data.views.frames import FrameCounts
+from vistadpo_plugin.data.views.keys import ViewKeys
 from vistadpo_plugin.data.views.views import Sampling, ViewBuilder
 from vistadpo_plugin.models import family_of
 from vistadpo_plugin.validation.source import Source, find_source
@@ -81,6 +82,10 @@ class PreviewSettings:
     def video_fps(self) -> float:
         return video_settings(self.frames.processor)["video_fps"]
 
+    @property
+    def view_keys(self) -> ViewKeys:
+        return self.frames.view_keys
+
     def builder(self) -> ViewBuilder:
         """The view builder of a run with these settings."""
         return self.frames.builder(self.seed)
@@ -128,12 +133,13 @@ def make_settings(
     vista.check_vista_values()
     family = family_of(template)
     exact = family is not None and family.exact_frames
+    plugin = _HostFixedFrames(family.sampling) if exact else _HostFrames()
     seed = _whole(keys, "seed", 0, _DEFAULT_SEED)
 
     sources = _sources(keys, data)
     return PreviewSettings(
         vista=vista,
-        frames=FrameCounts(_HostFixedFrames(family.sampling) if exact else _HostFrames(), _processor(keys), vista),
+        frames=FrameCounts(plugin, _processor(keys), ViewKeys.of(vista)),
         template=template,
         seed=seed,
         pairing_seed=_whole(keys, "data_seed", 0, seed),

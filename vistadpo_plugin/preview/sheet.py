@@ -142,7 +142,7 @@ def _draw_terms(pen: _Pen, shown: ShownRow, settings: PreviewSettings) -> None:
     x = MARGIN
     for term in TERMS:
         off = shown.off.get(term)
-        about = describe_term(term, shown, settings.vista)
+        about = describe_term(term, shown, settings.view_keys)
         text = f"{term}: {off}" if off else f"{term} {about or ''}".strip()
         width = round(_font(17).getlength(text)) + 24
         if x + width > WIDTH - MARGIN:
@@ -191,7 +191,7 @@ def _draw_level(
         colour = REJECTED if view.name.endswith("negative") else PREFERRED
         pen.text(x, pen.y, TITLES[view.name], colour, 20, bold=True)
         pen.y += 28
-        pen.paragraph(x, describe_view(view, shown, settings.vista), MUTED, COLUMN, 16)
+        pen.paragraph(x, describe_view(view, shown, settings.view_keys), MUTED, COLUMN, 16)
         ends.append(pen.y)
     header = max(ends) + 8
     ends = [_draw_frames(pen, view, MARGIN + column * (COLUMN + GAP), header, shown, settings)

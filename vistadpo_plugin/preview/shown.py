@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass
 
-import numpy as np
 from PIL import Image
 
-from vistadpo_plugin.arguments import VistaArguments
+from vistadpo_plugin.arguments import TERMS
 from vistadpo_plugin.data.rows.grounding import GroundedRow
 from vistadpo_plugin.data.rows.schema import Row, RowError
-from vistadpo_plugin.data.video.video import FrameSource
+from vistadpo_plugin.data.views.keys import ViewKeys
 from vistadpo_plugin.data.views.views import (
     CLIP,
     CLIP_NEGATIVE,
@@ -19,9 +18,11 @@ from vistadpo_plugin.data.views.views import (
     KEYFRAME_NEGATIVE,
     MADE_FROM,
     NO_MATE,
+    TERM_OF,
     VIDEO_NEGATIVE,
-    Selector,
+    Origin,
     ViewBuilder,
+    ViewRequest,
     missing_grounding,
     needs_mate,
     row_terms,
@@ -34,31 +35,6 @@ VIEWS = (FULL, VIDEO_NEGATIVE, CLIP, CLIP_NEGATIVE, KEYFRAME, KEYFRAME_NEGATIVE)
 
 SAME_FRAME = ("mask", "move")
 """Ways to make a rejected view that change the preferred view's frames and keep their order."""
-
-
-def negative_kind(view: str, vista: VistaArguments) -> str:
-    """What the recipe takes for this rejected view."""
-    return {
-        VIDEO_NEGATIVE: vista.vista_video_negative,
-        CLIP_NEGATIVE: vista.vista_clip_negative,
-        KEYFRAME_NEGATIVE: vista.vista_object_negative,
-    }[view]
-
-
-@dataclass(frozen=True)
-class Origin:
-    """What a view was read from: a file, the row that owns it, the times of all its frames (n,), and those taken."""
-
-    owner: GroundedRow
-    source: FrameSource
-    times: np.ndarray
-    indices: list[int]
-
-    @property
-    def duration(self) -> float:
-        """Seconds from the first frame to the end of the last one."""
-        frames = len(self.times)
-        return float(self.times[-1] * frames / (frames - 1)) if frames > 1 else 0.0
 
 
 @dataclass(frozen=True)
@@ -110,56 +86,35 @@ def show_row(builder: ViewBuilder, row: Row, grounded: GroundedRow, mate: Ground
 
 
 def _show(builder: ViewBuilder, row: Row, grounded: GroundedRow, mate: GroundedRow | None, no_mate: str) -> ShownRow:
-    vista = builder.vista
-    terms = row_terms(grounded, mate is not None, vista)
-    wanted = {view for term in terms for view in term_views(grounded, term, vista)}
-    off = {term: _why_off(grounded, term, vista) or no_mate for term in vista.weights if term not in terms}
+    view_keys = builder.view_keys
+    terms = row_terms(grounded, mate is not None, view_keys)
+    wanted = {view for term in terms for view in term_views(grounded, term, view_keys)}
+    off = {term: _why_off(grounded, term, view_keys) or no_mate for term in TERMS if term not in terms}
     return ShownRow(row, grounded, mate, _views(builder, grounded, mate, wanted), off)
 
 
-def _why_off(row: GroundedRow, term: str, vista: VistaArguments) -> str | None:
+def _why_off(row: GroundedRow, term: str, view_keys: ViewKeys) -> str | None:
     """Why the term is off, or None when a mate is all it lacks."""
-    if term not in vista.terms:
+    if term not in view_keys.terms:
         return f"vista_{term}_weight is 0"
-    reason = missing_grounding(row, term, vista)
-    assert reason is not None or needs_mate(term, vista)
+    reason = missing_grounding(row, term, view_keys)
+    assert reason is not None or needs_mate(term, view_keys)
     return reason
 
 
-@dataclass(frozen=True)
-class _NotingBuilder(ViewBuilder):
-    """A view builder that notes where the frames come from. `origins` holds the views that are read."""
-
-    origins: dict[str, Origin] = field(default_factory=dict)
-
-    def _read_from(
-        self, view: str, row: GroundedRow, mate: GroundedRow | None
-    ) -> tuple[GroundedRow, FrameSource, Selector] | None:
-        read = super()._read_from(view, row, mate)
-        if read is None:
-            return None
-        owner, source, select = read
-
-        def select_and_note(times: np.ndarray) -> list[int]:
-            # Called with the packets' times first, and last with those of the frames that really are there.
-            indices = select(times)
-            self.origins[view] = Origin(owner, source, times, indices)
-            return indices
-
-        return owner, source, select_and_note
-
-
 def _views(builder: ViewBuilder, row: GroundedRow, mate: GroundedRow | None, wanted: set[str]) -> dict[str, ShownView]:
-    noting = _NotingBuilder(**{item.name: getattr(builder, item.name) for item in fields(builder)})
-    built = noting.build(row, mate, wanted)
+    (built,) = builder.build_all([ViewRequest(row, mate, wanted)])
+    for error in built.errors:
+        raise error
     views = {}
-    for name in sorted(built, key=VIEWS.index):
-        frames, made = built[name], None if name in noting.origins else negative_kind(name, builder.vista)
-        origin = noting.origins[name if made is None else MADE_FROM[name]]
+    for name in sorted(built.views, key=VIEWS.index):
+        frames = built.views[name]
+        made = None if name in built.origins else builder.view_keys.negative(TERM_OF[name])
+        origin = built.origins[name if made is None else MADE_FROM[name]]
         indices: list[int | None] = list(origin.indices)
         if made is not None and made not in SAME_FRAME:
             # Reversed and shuffled frames are those of the preferred view; noise and black are no frames of the video.
-            places = {id(image): index for image, index in zip(built[MADE_FROM[name]], indices, strict=True)}
+            places = {id(image): index for image, index in zip(built.views[MADE_FROM[name]], indices, strict=True)}
             indices = [places.get(id(image)) for image in frames]
         shown = tuple(
             ShownFrame(image, index, None if index is None else float(origin.times[index]))

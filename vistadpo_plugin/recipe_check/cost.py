@@ -16,12 +16,14 @@ from vistadpo_plugin.arguments import VistaArguments
 from vistadpo_plugin.data.batches.collator import SCORED, term_pairs
 from vistadpo_plugin.data.batches.groups import Bundle, Sequence, packed_groups, same_beginning, separate_groups
 from vistadpo_plugin.data.rows.grounding import GroundedRow
+from vistadpo_plugin.data.views.keys import ViewKeys
 from vistadpo_plugin.data.views.views import (
     CLIP,
     CLIP_NEGATIVE,
     FULL,
     KEYFRAME,
     KEYFRAME_NEGATIVE,
+    TERM_OF,
     VIDEO_NEGATIVE,
     needs_mate,
     row_terms,
@@ -54,13 +56,14 @@ class Work:
 
 def scored(vista: VistaArguments) -> dict[str, list[tuple[str, str]]]:
     """For each term the (view, answer) pairs that a row with every kind of grounding scores."""
-    terms = row_terms(_FULL_ROW, True, vista)
-    return {term: term_pairs(term, term_views(_FULL_ROW, term, vista)) for term in terms}
+    view_keys = ViewKeys.of(vista)
+    terms = row_terms(_FULL_ROW, True, view_keys)
+    return {term: term_pairs(term, term_views(_FULL_ROW, term, view_keys)) for term in terms}
 
 
 def work_of(vista: VistaArguments, views: dict[str, View], texts: Texts, batch: int, most: int) -> Work:
     """Lay out a micro-batch of `batch` rows, as prefix trees in rows of `most` tokens or one row an answer."""
-    batch = min(batch, _MOST_ROWS)
+    batch, view_keys = min(batch, _MOST_ROWS), ViewKeys.of(vista)
     pairs = list(dict.fromkeys(pair for found in scored(vista).values() for pair in found))
     numbers: dict[Any, int] = {}
     sequences = []
@@ -69,7 +72,7 @@ def work_of(vista: VistaArguments, views: dict[str, View], texts: Texts, batch: 
         pairs = [pair for pair in pairs if pair[1] != "irrelevant"]
     for row in range(batch):
         for view, answer in pairs:
-            number = numbers.setdefault(_shown(row, view, vista, views, batch), len(numbers))
+            number = numbers.setdefault(_shown(row, view, view_keys, views, batch), len(numbers))
             start = 1_000_000 * (row + 1)
             # The token 0 stands for what is seen; all else that rows do not share is a number of its own.
             prompt = [*range(1, texts.before + 1), *[0] * views[KIND[view]].tokens]
@@ -90,14 +93,12 @@ def work_of(vista: VistaArguments, views: dict[str, View], texts: Texts, batch: 
     return Work(len(pairs), shown, len(numbers) / batch, tokens / batch, sum(sizes) / batch, max(sizes), batch)
 
 
-def _shown(row: int, view: str, vista: VistaArguments, views: dict[str, View], batch: int) -> Any:
+def _shown(row: int, view: str, view_keys: ViewKeys, views: dict[str, View], batch: int) -> Any:
     """What a view shows: another row's video is that row's own view where the two share the micro-batch."""
     mate = row ^ 1
     if view == FULL:
         return "video", row, views[FULL_VIEW].frames
-    other = (view == VIDEO_NEGATIVE and needs_mate("video", vista)) or (
-        view == CLIP_NEGATIVE and needs_mate("clip", vista)
-    )
+    other = view in TERM_OF and needs_mate(TERM_OF[view], view_keys)
     return ("video", mate if mate < batch else (row, "mate"), views[KIND[view]].frames) if other else (row, view)
 
 

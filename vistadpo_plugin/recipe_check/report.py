@@ -7,6 +7,7 @@ import textwrap
 from collections.abc import Iterator
 
 from vistadpo_plugin.arguments import VistaArguments
+from vistadpo_plugin.data.views.keys import ViewKeys
 from vistadpo_plugin.models import family_of
 from vistadpo_plugin.recipe_check import cost, memory, tokens
 from vistadpo_plugin.recipe_check.model import ModelShape, shape_of
@@ -115,7 +116,7 @@ def _rows(recipe: Recipe, rows: tokens.Rows) -> Iterator[str]:
     kinds = tokens.row_kinds(rows)
     yield f"{kinds.pop('rows')} rows in {', '.join(rows.files)}"
     yield f"with {', '.join(f'{kind} {count}' for kind, count in kinds.items())}; of these a term has"
-    yield from term_table(rows.grounded, recipe.finetuning)
+    yield from term_table(rows.grounded, recipe.finetuning.weights, ViewKeys.of(recipe.finetuning))
     if rows.bad:
         yield f"{rows.bad} rows cannot be used; `vistadpo validate` says why."
 

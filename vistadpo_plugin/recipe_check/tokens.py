@@ -12,6 +12,7 @@ from vistadpo_plugin.data.rows.grounding import assume_files
 from vistadpo_plugin.data.rows.reader import read_rows
 from vistadpo_plugin.data.rows.schema import Row, RowError, parse_row
 from vistadpo_plugin.data.views.frames import FrameCounts
+from vistadpo_plugin.data.views.keys import ViewKeys
 from vistadpo_plugin.models import family_of
 from vistadpo_plugin.recipe_check.recipe import Recipe
 from vistadpo_plugin.validation.source import find_source
@@ -61,7 +62,7 @@ class Tokenizer:
         self.template = get_template_and_fix_tokenizer(self.tokenizer, recipe.data)
 
     def frames(self, recipe: Recipe) -> FrameCounts:
-        return FrameCounts(self.template.mm_plugin, self.processor, recipe.finetuning)
+        return FrameCounts(self.template.mm_plugin, self.processor, ViewKeys.of(recipe.finetuning))
 
     def turn(self, question: str, answer: str) -> tuple[int, int]:
         """Tokens of a prompt without a video, and of an answer to it."""

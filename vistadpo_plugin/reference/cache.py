@@ -14,6 +14,7 @@ import json
 import os
 import socket
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from safetensors.torch import save
 
 from vistadpo_plugin.data.batches.known_scores import RowScores
 from vistadpo_plugin.data.video.settings import video_settings
+from vistadpo_plugin.data.views.keys import ViewKeys
 from vistadpo_plugin.scoring.sharded import whole
 
 MANIFEST = "manifest.json"
@@ -138,39 +140,42 @@ def weights_hash(model: torch.nn.Module, trained: bool) -> str:
     return digest.hexdigest()
 
 
-# The keys of the recipe that change a view or who is whose mate, and so a number.
-_KEYS = (
-    "vista_video_negative",
-    "vista_clip_negative",
-    "vista_object_negative",
-    "vista_mask_fill",
-    "vista_clip_frames",
-)
+@dataclass(frozen=True)
+class Conditions:
+    """Everything but weights and rows that the reference's numbers depend on.
 
+    `precision` and `seeds` (of noise, and of who is whose mate) are as the recipe has them, `versions` those of the
+    packages that compute.
+    """
 
-def identity(
-    weights: str, tokenizer: Any, processor: Any, model_args: Any, data_args: Any, training_args: Any, vista: Any
-) -> dict[str, str]:
-    """Everything but the rows that the reference's numbers depend on, by names a user knows."""
-    import transformers
+    tokenizer: Any
+    processor: Any
+    template: str
+    default_system: str | None
+    precision: dict[str, Any]
+    seeds: tuple[int, int | None]
+    versions: dict[str, str]
+    view_keys: ViewKeys
 
-    from vistadpo_plugin import __version__
-
-    precision = {"bf16": training_args.bf16, "fp16": training_args.fp16, "dtype": str(model_args.compute_dtype)}
-    precision["quantization_bit"] = model_args.quantization_bit
-    made_by = {"torch": torch.__version__, "transformers": transformers.__version__, "vistadpo-plugin": __version__}
-    parts: dict[str, Any] = {
-        "weights of the reference": weights,
-        "tokenizer": _digest(json.dumps(tokenizer.get_vocab(), sort_keys=True)),
-        "template": [data_args.template, data_args.default_system],
-        "processor": None if processor is None else _digest(processor.to_json_string()),
-        "frames": video_settings(processor),
-        "precision": precision,
-        "seed": [training_args.seed, training_args.data_seed],
-        "versions": made_by,
-        **{key: getattr(vista, key) for key in _KEYS},
-    }
-    return {name: json.dumps(value, sort_keys=True) for name, value in parts.items()}
+    def identity(self, weights: str) -> dict[str, str]:
+        """The same with the hash of the weights, by names a user knows."""
+        parts: dict[str, Any] = {
+            "weights of the reference": weights,
+            "tokenizer": _digest(json.dumps(self.tokenizer.get_vocab(), sort_keys=True)),
+            "template": [self.template, self.default_system],
+            "processor": None if self.processor is None else _digest(self.processor.to_json_string()),
+            "frames": video_settings(self.processor),
+            "precision": self.precision,
+            "seed": self.seeds,
+            "versions": self.versions,
+            # Not those of the token term and of the terms that are on: they only say what is looked up.
+            "vista_video_negative": self.view_keys.video_negative,
+            "vista_clip_negative": self.view_keys.clip_negative,
+            "vista_object_negative": self.view_keys.object_negative,
+            "vista_mask_fill": self.view_keys.mask_fill,
+            "vista_clip_frames": self.view_keys.clip_frames,
+        }
+        return {name: json.dumps(value, sort_keys=True) for name, value in parts.items()}
 
 
 def _digest(text: str) -> str:

@@ -7,6 +7,7 @@ token, and returns log-probabilities instead of logits: (answer tokens, vocabula
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -77,54 +78,38 @@ class AnswerHead:
     def _answer(self, states: Tensor, request: AnswerRequest) -> Tensor:
         if request.reference is None or not len(request.token_term):
             request.hidden = states[request.token_term].detach()
-            return self._in_chunks(states, request.token, None, None)
+            return self._in_chunks(self._score, states, request.token)
         others = torch.ones(len(states), dtype=torch.bool, device=states.device)
         others[request.token_term] = False
         order = torch.cat([others.nonzero()[:, 0], request.token_term])
+        compare = functools.partial(self._compare, request.reference_head or self.full)
+        compared = states[request.token_term], request.token[request.token_term], request.reference
         parts = [
-            self._in_chunks(states[others], request.token[others], None, None),
-            self._in_chunks(
-                states[request.token_term],
-                request.token[request.token_term],
-                request.reference,
-                request.reference_head,
-            ),
+            self._in_chunks(self._score, states[others], request.token[others]),
+            self._in_chunks(compare, *compared),
         ]
         return torch.cat(parts, dim=1)[:, order.argsort()]
 
-    def _in_chunks(
-        self,
-        states: Tensor,
-        token: Tensor,
-        reference: Tensor | None,
-        reference_head: Callable[[Tensor], Tensor] | None,
-    ) -> Tensor:
-        if len(states) <= self.chunk:
-            return self._score(states, token, reference, reference_head)
-        chunks = []
-        for first in range(0, len(states), self.chunk):
-            part = slice(first, first + self.chunk)
-            given = None if reference is None else reference[part]
-            # Recomputed in the backward pass, so that the logits of one chunk are all there ever is.
-            chunks.append(
-                checkpoint(self._score, states[part], token[part], given, reference_head, use_reentrant=False)
-            )
-        return torch.cat(chunks, dim=1)
+    def _in_chunks(self, score: Callable[..., Tensor], *inputs: Tensor) -> Tensor:
+        """`score` of tensors (n, ...), which returns (2, n), a chunk of n at a time."""
+        total = len(inputs[0])
+        if total <= self.chunk:
+            return score(*inputs)
+        chunks = [[one[first : first + self.chunk] for one in inputs] for first in range(0, total, self.chunk)]
+        # Recomputed in the backward pass, so that the logits of one chunk are all there ever is.
+        return torch.cat([checkpoint(score, *chunk, use_reentrant=False) for chunk in chunks], dim=1)
 
-    def _score(
-        self,
-        states: Tensor,
-        token: Tensor,
-        reference: Tensor | None,
-        reference_head: Callable[[Tensor], Tensor] | None,
+    def _score(self, states: Tensor, token: Tensor) -> Tensor:
+        """(n, width), (n,) to (2, n), see `_forward`, without a KL."""
+        log_probs = -F.cross_entropy(self.full(states).float(), token, reduction="none")
+        return torch.stack([log_probs, torch.zeros_like(log_probs)])
+
+    def _compare(
+        self, reference_head: Callable[[Tensor], Tensor], states: Tensor, token: Tensor, reference: Tensor
     ) -> Tensor:
-        """(n, width) to (2, n), see `_forward`."""
-        logits = self.full(states).float()
-        if reference is None:
-            log_probs = -F.cross_entropy(logits, token, reduction="none")
-            return torch.stack([log_probs, torch.zeros_like(log_probs)])
-        policy = logits.log_softmax(dim=-1)
+        """(n, width), (n,) and the reference's states (n, width) to (2, n), see `_forward`."""
+        policy = self.full(states).float().log_softmax(dim=-1)
         with torch.no_grad():
-            known = (reference_head or self.full)(reference.to(states.dtype)).float().log_softmax(dim=-1)
+            known = reference_head(reference.to(states.dtype)).float().log_softmax(dim=-1)
         divergence = F.kl_div(policy, known, log_target=True, reduction="none").sum(dim=-1)
         return torch.stack([policy.gather(1, token.unsqueeze(1)).squeeze(1), divergence])

@@ -11,6 +11,7 @@ from vistadpo_plugin.data.rows.grounding import GroundedRow
 from vistadpo_plugin.data.rows.schema import RowError
 from vistadpo_plugin.data.video.video import VideoError, images_in
 from vistadpo_plugin.data.views.frames import FrameCounts
+from vistadpo_plugin.data.views.keys import ViewKeys
 from vistadpo_plugin.data.views.views import FULL, SampledFrames, ViewBuilder
 
 
@@ -39,7 +40,7 @@ def read_videos(videos: list[Any] | None, plugin: Any, processor: Any) -> list[A
     if not videos:
         return videos
     plugin._validate_input(processor, [], videos, [])
-    builder = FrameCounts(plugin, processor, VistaArguments()).builder(seed=0)
+    builder = FrameCounts(plugin, processor, ViewKeys.of(VistaArguments())).builder(seed=0)
     return [_read(video, builder) for video in videos]
 
 

@@ -9,7 +9,6 @@ from typing import Any
 
 from llamafactory.extras import logging
 
-from vistadpo_plugin.arguments import VistaArguments
 from vistadpo_plugin.data.rows.lengths import needs_cutoff
 from vistadpo_plugin.data.rows.processor import ANSWERS
 from vistadpo_plugin.data.views.frames import FrameCounts
@@ -63,16 +62,16 @@ def row_errors(dataset: Any, frames: FrameCounts, cutoff_len: int) -> dict[int, 
 
 
 def report_bad_rows(
-    name: str, errors: dict[int, tuple[str, str]], total: int, vista: VistaArguments, skipped: SkippedRows | None
+    name: str, errors: dict[int, tuple[str, str]], total: int, skip: bool, skipped: SkippedRows | None
 ) -> None:
     """Stop, or say which rows go, and write them down where `skipped` is given (on the saving rank).
 
-    Raises ValueError with the rows and reasons unless the recipe skips bad rows and some good ones are left.
+    Raises ValueError with the rows and reasons unless bad rows are to `skip` and some good ones are left.
     """
     shown = "\n".join(f"  {where}: {why}" for where, why in list(errors.values())[:_ROWS_SHOWN])
     more = f"\n  and {len(errors) - _ROWS_SHOWN} more" if len(errors) > _ROWS_SHOWN else ""
     found = f"{len(errors)} of {total} rows of the {name.replace('_', ' ')} cannot be used:\n{shown}{more}"
-    if vista.vista_on_bad_row == "error" or len(errors) == total:
+    if not skip or len(errors) == total:
         hint = "" if len(errors) == total else ", or set `vista_on_bad_row: skip` to train without them"
         raise ValueError(f"{found}\nCorrect them{hint}.")
     logger.warning_rank0(f"{found}\nThey are skipped and listed in skipped_rows.jsonl in the output folder.")

@@ -27,12 +27,38 @@ class TermResult:
 
 @dataclass(frozen=True)
 class Objective:
-    """The hyper-parameters that turn scores into losses; `beta`, `kind` and `label_smoothing` are the host's."""
+    """The hyper-parameters that turn scores into losses; `beta`, `kind` and `label_smoothing` are the host's.
 
-    vista: VistaArguments
+    `weights` are those of the terms, 0 for one that is off; the others are keys of `VistaArguments`.
+    """
+
+    weights: dict[str, float]
+    relevant_weight: float
+    irrelevant_weight: float
+    token_loss: str
+    token_alpha: float
     beta: float
     kind: str
     label_smoothing: float
+
+    @classmethod
+    def of(cls, vista: VistaArguments, beta: float, kind: str, label_smoothing: float) -> Objective:
+        """The objective of a recipe."""
+        return cls(
+            vista.weights,
+            vista.vista_relevant_weight,
+            vista.vista_irrelevant_weight,
+            vista.vista_token_loss,
+            vista.vista_token_alpha,
+            beta,
+            kind,
+            label_smoothing,
+        )
+
+    @property
+    def terms(self) -> tuple[str, ...]:
+        """The terms that are on."""
+        return tuple(term for term, weight in self.weights.items() if weight > 0)
 
     def __call__(self, policy: Scores, reference: Tensor, batch: dict[str, Any]) -> dict[str, TermResult]:
         """Every term that is on, in the order of `arguments.TERMS`, over the rows that have it.
@@ -58,7 +84,7 @@ class Objective:
         return losses.total_loss(
             {term: result.loss for term, result in results.items()},
             {term: result.row for term, result in results.items()},
-            self.vista.weights,
+            self.weights,
             batch,
         )
 
@@ -72,8 +98,8 @@ class Objective:
             delta[rejected],
             delta[irrelevant.clamp(min=0)],
             irrelevant >= 0,
-            self.vista.vista_relevant_weight,
-            self.vista.vista_irrelevant_weight,
+            self.relevant_weight,
+            self.irrelevant_weight,
         )
         rewards = {
             "rewards/chosen": self.beta * delta[chosen],
@@ -86,10 +112,10 @@ class Objective:
     def _token(self, row: Tensor, sequences: Tensor, delta: Tensor, kl: Tensor) -> TermResult:
         chosen, rejected = sequences.unbind(dim=1)
         kl_w, kl_re = kl[chosen], kl[rejected]
-        if self.vista.vista_token_loss == "kl":
+        if self.token_loss == "kl":
             margin = losses.kl_difference(kl_w, kl_re)
             loss = losses.token_kl_loss(kl_w, kl_re, self.beta)
         else:
-            margin = losses.token_margin(delta[chosen], delta[rejected], kl_w, kl_re, self.vista.vista_token_alpha)
+            margin = losses.token_margin(delta[chosen], delta[rejected], kl_w, kl_re, self.token_alpha)
             loss = losses.token_loss(margin, self.beta)
         return TermResult(row, loss, margin, {"vista/kl_chosen": kl_w, "vista/kl_rejected": kl_re})

@@ -5,59 +5,61 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
-from vistadpo_plugin.arguments import VistaArguments
 from vistadpo_plugin.data.rows.grounded_rows import GroundedRows
 from vistadpo_plugin.data.views.frames import plural
+from vistadpo_plugin.data.views.keys import ViewKeys
 from vistadpo_plugin.data.views.views import KEYFRAME, NO_MATE, missing_grounding, needs_mate, token_view
 
 NO_VIDEO = "not a row with one video"
 
 
-def term_gaps(dataset: GroundedRows, term: str, vista: VistaArguments) -> Counter:
+def term_gaps(dataset: GroundedRows, term: str, view_keys: ViewKeys) -> Counter:
     """Why rows lack a term, counted by reason; the rows that have it are under None."""
     gaps: Counter = Counter()
-    lacks_mates = needs_mate(term, vista) and not dataset.has_mates
+    lacks_mates = needs_mate(term, view_keys) and not dataset.has_mates
     for row in dataset.grounded:
         if row is None:
             gaps[None if term == "response" else NO_VIDEO] += 1
         else:
-            reason = missing_grounding(row, term, vista)
+            reason = missing_grounding(row, term, view_keys)
             if reason is None and lacks_mates:
                 reason = NO_MATE
             gaps[reason] += 1
     return gaps
 
 
-def term_rows(dataset: GroundedRows, vista: VistaArguments) -> dict[str, Any]:
+def term_rows(dataset: GroundedRows, view_keys: ViewKeys) -> dict[str, Any]:
     """How many rows there are, and for each term that is on how many carry it, and why the others do not."""
     terms = {}
-    for term in vista.terms:
-        gaps = term_gaps(dataset, term, vista)
+    for term in view_keys.terms:
+        gaps = term_gaps(dataset, term, view_keys)
         terms[term] = {"rows": gaps.pop(None, 0), "without": dict(gaps.most_common())}
     return {"rows": len(dataset), "terms": terms}
 
 
-def term_table(dataset: GroundedRows, vista: VistaArguments) -> list[str]:
+def term_table(dataset: GroundedRows, weights: dict[str, float], view_keys: ViewKeys) -> list[str]:
     """A line for every term: its weight, how many rows carry it, and why the others do not."""
     lines = [f"  {'term':<9}{'weight':>7}{'rows':>8}  without it"]
-    for term, weight in vista.weights.items():
-        if term not in vista.terms:
+    for term, weight in weights.items():
+        if term not in view_keys.terms:
             lines.append(f"  {term:<9}{'off':>7}")
             continue
-        gaps = term_gaps(dataset, term, vista)
+        gaps = term_gaps(dataset, term, view_keys)
         have = gaps.pop(None, 0)
         without = "; ".join(f"{count} {reason}" for reason, count in gaps.most_common()) or "-"
         if term == "token":
-            on_keyframe = sum(row is not None and token_view(row, vista) == KEYFRAME for row in dataset.grounded)
+            on_keyframe = sum(row is not None and token_view(row, view_keys) == KEYFRAME for row in dataset.grounded)
             without += f" ({on_keyframe} look at the keyframe, {have - on_keyframe} at the full video)"
         lines.append(f"  {term:<9}{weight:>7g}{have:>8}  {without}")
     return lines
 
 
-def summarize(name: str, dataset: GroundedRows, vista: VistaArguments, view_tokens: dict[str, str]) -> str:
+def summarize(
+    name: str, dataset: GroundedRows, weights: dict[str, float], view_keys: ViewKeys, view_tokens: dict[str, str]
+) -> str:
     """The table of the terms, tokens per view, and what else was noted of the rows."""
     videos = len({key for key in dataset.video_keys if key is not None})
-    lines = [f"VistaDPO {name}: {len(dataset)} rows, {videos} videos", *term_table(dataset, vista)]
+    lines = [f"VistaDPO {name}: {len(dataset)} rows, {videos} videos", *term_table(dataset, weights, view_keys)]
     lines += [f"  {view}: {tokens}" for view, tokens in view_tokens.items()]
     notes = Counter(note for row in dataset.grounded if row is not None for note in set(row.notes))
     lines += [f"  note: {note} ({plural(count, 'row')})" for note, count in notes.most_common()]

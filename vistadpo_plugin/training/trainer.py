@@ -39,12 +39,16 @@ class VistaDPOTrainer(CustomDPOTrainer):
     def __init__(
         self,
         *,
+        objective: Objective,
         skipped: SkippedRows,
+        activation_memory: float,
         cache: ReferenceCache | None = None,
         reference_head: torch.nn.Module | None = None,
         **kwargs: Any,
     ):
-        """`cache` is completed before the first step; `reference_head` stands for a reference that it knows wholly."""
+        """`activation_memory` is in GiB. `cache` is completed before the first step; `reference_head` stands for a
+        reference that it knows wholly.
+        """
         super().__init__(**kwargs)
         self.skipped = skipped
         self.report: RunReport | None = None  # on the main process of a training run
@@ -53,10 +57,9 @@ class VistaDPOTrainer(CustomDPOTrainer):
             datasets = [rows for rows in (self.train_dataset, *evaluated.values()) if rows is not None]
             filler = FillReferenceCache(cache, self.score_reference, self.data_collator, datasets, self.accelerator)
             self.add_callback(filler)
-        vista = self.finetuning_args
-        self.objective = Objective(vista, self.beta, self.loss_type, self.label_smoothing)
-        self.train_sums = MetricSums(vista.terms, self.args.device)
-        self.eval_sums = MetricSums(vista.terms, self.args.device)
+        self.objective = objective
+        self.train_sums = MetricSums(objective.terms, self.args.device)
+        self.eval_sums = MetricSums(objective.terms, self.args.device)
         self.steps_since_log = 0
         unwrapped = self.accelerator.unwrap_model(self.model)
         self.kept = None
@@ -65,7 +68,7 @@ class VistaDPOTrainer(CustomDPOTrainer):
             fuse_lora(unwrapped)
             fuse_mlps(unwrapped)
             fuse_norms(unwrapped)
-            self.kept = KeptActivations(unwrapped, vista.vista_activation_memory * GIB)
+            self.kept = KeptActivations(unwrapped, activation_memory * GIB)
         self.scorer = Scorer(unwrapped, in_step=spread)
         ref_unwrapped = None if self.ref_model is None else self.accelerator.unwrap_model(self.ref_model)
         if spread:

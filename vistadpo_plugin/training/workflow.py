@@ -1,8 +1,10 @@
-"""run_vistadpo: the host's run_dpo, told with our parts."""
+"""run_vistadpo: the host's run_dpo, told with our parts.
+
+The host's groups of arguments are read here, and each part is handed what it needs of them.
+"""
 
 from __future__ import annotations
 
-import copy
 import os
 import sys
 from dataclasses import dataclass
@@ -20,14 +22,17 @@ from llamafactory.train.trainer_utils import create_modelcard_and_push, create_r
 from vistadpo_plugin.data.batches.collator import VistaCollator
 from vistadpo_plugin.data.batches.pairing import PairedRows
 from vistadpo_plugin.data.views.frames import FrameCounts
-from vistadpo_plugin.reference.cache import ReferenceCache, identity, weights_hash
-from vistadpo_plugin.reference.fill import missing_rows
+from vistadpo_plugin.data.views.keys import ViewKeys
+from vistadpo_plugin.reference.cache import Conditions
+from vistadpo_plugin.reference.load import ReferenceKeys, load_reference
 from vistadpo_plugin.run_record.plots import plot_margins
+from vistadpo_plugin.run_record.provenance import COMPUTING, versions
 from vistadpo_plugin.run_record.report import RunStart, hash_data, start_report
 from vistadpo_plugin.run_record.resolved_recipe import resolve
 from vistadpo_plugin.scoring.attention import share_prefixes, sharing_obstacle
-from vistadpo_plugin.scoring.sharded import WholeHead, from_first_rank, refuse_fsdp1, spreads_parameters
+from vistadpo_plugin.scoring.sharded import refuse_fsdp1, spreads_parameters
 from vistadpo_plugin.training.bad_rows import SkippedRows, report_bad_rows, row_errors
+from vistadpo_plugin.training.objective import Objective
 from vistadpo_plugin.training.summary import summarize, term_rows
 from vistadpo_plugin.training.trainer import VistaDPOTrainer
 
@@ -44,78 +49,44 @@ def run_vistadpo(
     trainer_class: type[VistaDPOTrainer] = VistaDPOTrainer,
 ) -> None:
     """Train and evaluate as a recipe with `stage: vistadpo` says; the classes are what a benchmark exchanges."""
-    parts = prepare(model_args, data_args, training_args, finetuning_args, training_args.do_train, collator_class)
-    model, collator, datasets = parts.model, parts.collator, parts.datasets
-    ref_model, cache, reference_head = _load_reference(
-        model, datasets, collator, model_args, data_args, training_args, finetuning_args
+    arguments = (model_args, data_args, training_args, finetuning_args)
+    parts = prepare(*arguments, training_args.do_train, collator_class)
+    reference = load_reference(
+        _reference_keys(training_args, finetuning_args),
+        _conditions(*arguments, parts),
+        parts.model,
+        parts.collator,
+        list(parts.by_name().values()),
+        lambda: create_ref_model(model_args, finetuning_args),
     )
-    if collator.sharing and ref_model is not None:
-        share_prefixes(ref_model)
-
+    if parts.collator.sharing and reference.model is not None:
+        share_prefixes(reference.model)
     trainer = trainer_class(
-        model=model,
-        ref_model=ref_model,
+        model=parts.model,
+        ref_model=reference.model,
         args=training_args,
         finetuning_args=finetuning_args,
-        data_collator=collator,
+        data_collator=parts.collator,
+        objective=_objective(finetuning_args),
         skipped=parts.skipped,
-        cache=cache,
-        reference_head=reference_head,
+        activation_memory=finetuning_args.vista_activation_memory,
+        cache=reference.cache,
+        reference_head=reference.head,
         callbacks=callbacks,
-        **datasets,
+        **parts.datasets,
         **parts.tokenizer_module,
     )
     if training_args.do_train:
         if trainer.is_world_process_zero():
-            run = _run_start(model_args, data_args, training_args, finetuning_args, datasets, parts.skipped)
-            trainer.report = start_report(run)
+            trainer.report = start_report(_run_start(*arguments, parts))
             trainer.report.write()
-        train_result = trainer.train(resume_from_checkpoint=training_args.resume_from_checkpoint)
-        trainer.save_model()
-        trainer.log_metrics("train", train_result.metrics)
-        trainer.save_metrics("train", train_result.metrics)
-        trainer.save_state()
-        if trainer.is_world_process_zero() and finetuning_args.plot_loss:
-            _plot(trainer, datasets.get("eval_dataset"))
+        _train(trainer, training_args.resume_from_checkpoint, finetuning_args.plot_loss)
     if training_args.do_eval:
-        metrics = trainer.evaluate(metric_key_prefix="eval")
-        trainer.log_metrics("eval", metrics)
-        trainer.save_metrics("eval", metrics)
+        _evaluate(trainer)
     if trainer.report is not None:
         trainer.report.finish(trainer.state.log_history)
-    create_modelcard_and_push(trainer, model_args, data_args, training_args, finetuning_args)
+    create_modelcard_and_push(trainer, *arguments)
     trainer.add_run_to_card()  # the host writes the card past the trainer where it does not push it
-
-
-def _run_start(
-    model_args: Any,
-    data_args: Any,
-    training_args: Any,
-    finetuning_args: Any,
-    datasets: dict[str, Any],
-    skipped: SkippedRows,
-) -> RunStart:
-    """What the report tells of the run; `datasets` by the host's names, one of them may be several by name."""
-    rows = {
-        (f"{name}_{key}" if key else name): part
-        for name, dataset in datasets.items()
-        for key, part in (dataset.items() if isinstance(dataset, dict) else [("", dataset)])
-    }
-    names = [*(data_args.dataset or []), *(data_args.eval_dataset or [])]
-    return RunStart(
-        output_dir=training_args.output_dir,
-        skipped=Path(skipped.path),
-        recipe=resolve(finetuning_args.given_keys, finetuning_args),
-        model=model_args.model_name_or_path,
-        adapter=model_args.adapter_name_or_path,
-        ref_model=finetuning_args.ref_model,
-        resumed_from=training_args.resume_from_checkpoint,
-        device=training_args.device,
-        world_size=training_args.world_size,
-        weights=finetuning_args.weights,
-        data=hash_data(names, data_args.dataset_dir, data_args.tokenized_path),
-        rows={name: term_rows(part, finetuning_args) for name, part in rows.items()},
-    )
 
 
 @dataclass
@@ -128,6 +99,14 @@ class Parts:
     frames: FrameCounts
     skipped: SkippedRows
     tokenizer_module: dict[str, Any]
+
+    def by_name(self) -> dict[str, PairedRows]:
+        """The data sets, each by a name of its own: the host keeps several to evaluate on under one."""
+        return {
+            (f"{name}_{key}" if key else name): rows
+            for name, dataset in self.datasets.items()
+            for key, rows in (dataset.items() if isinstance(dataset, dict) else [("", dataset)])
+        }
 
 
 def prepare(
@@ -144,28 +123,93 @@ def prepare(
     tokenizer, processor = tokenizer_module["tokenizer"], tokenizer_module["processor"]
     template = get_template_and_fix_tokenizer(tokenizer, data_args)
     dataset_module = get_dataset(template, model_args, data_args, training_args, stage="rm", **tokenizer_module)
-    frames = FrameCounts(template.mm_plugin, processor, finetuning_args)
+    frames = FrameCounts(template.mm_plugin, processor, ViewKeys.of(finetuning_args))
     skipped = SkippedRows(training_args.output_dir)
     if training_args.should_save:
         skipped.start()
-    datasets = {
-        name: _paired(name, dataset, frames, data_args, training_args, finetuning_args, skipped)
-        for name, dataset in dataset_module.items()
-    }
+    skip_bad_rows = finetuning_args.vista_on_bad_row == "skip"
+    check = RowCheck(
+        frames=frames,
+        weights=finetuning_args.weights,
+        cutoff_len=data_args.cutoff_len,
+        seed=training_args.seed if training_args.data_seed is None else training_args.data_seed,
+        skip_bad_rows=skip_bad_rows,
+        skipped=skipped if training_args.should_save else None,
+        tokenized_path=data_args.tokenized_path,
+    )
+    datasets = {name: _paired(name, dataset, check) for name, dataset in dataset_module.items()}
     model = load_model(tokenizer, model_args, finetuning_args, trainable)
     collator = collator_class(
         template=template,
         model=model,
         pad_to_multiple_of=8,
         label_pad_token_id=IGNORE_INDEX,
-        vista=finetuning_args,
         views=frames.builder(training_args.seed),
         cutoff_len=data_args.cutoff_len,
-        sharing=_share_prefixes(model, finetuning_args),
+        skip_bad_rows=skip_bad_rows,
+        sharing=finetuning_args.vista_prefix_sharing and _share_prefixes(model),
         row_tokens=row_tokens(spreads_parameters(training_args), training_args.device.type == "cpu"),
         **tokenizer_module,
     )
     return Parts(model, collator, datasets, frames, skipped, tokenizer_module)
+
+
+# --- what each part is told of the arguments, nowhere else read ------------------------------------------------------
+
+
+def _objective(finetuning_args: Any) -> Objective:
+    return Objective.of(
+        finetuning_args,
+        beta=finetuning_args.pref_beta,
+        kind=finetuning_args.pref_loss,
+        label_smoothing=finetuning_args.dpo_label_smoothing,
+    )
+
+
+def _reference_keys(training_args: Any, finetuning_args: Any) -> ReferenceKeys:
+    return ReferenceKeys(
+        named=finetuning_args.ref_model is not None,
+        adapter=finetuning_args.finetuning_type == "lora",
+        trains=training_args.do_train,
+        cache=finetuning_args.vista_reference_cache,
+        spread=spreads_parameters(training_args),
+    )
+
+
+def _conditions(model_args: Any, data_args: Any, training_args: Any, finetuning_args: Any, parts: Parts) -> Conditions:
+    precision = {"bf16": training_args.bf16, "fp16": training_args.fp16, "dtype": str(model_args.compute_dtype)}
+    return Conditions(
+        tokenizer=parts.collator.tokenizer,
+        processor=parts.collator.processor,
+        template=data_args.template,
+        default_system=data_args.default_system,
+        precision={**precision, "quantization_bit": model_args.quantization_bit},
+        seeds=(training_args.seed, training_args.data_seed),
+        # torch's own word has its build in it, as in 2.11.0+cu130.
+        versions={**versions(*COMPUTING), "torch": torch.__version__},
+        view_keys=parts.frames.view_keys,
+    )
+
+
+def _run_start(model_args: Any, data_args: Any, training_args: Any, finetuning_args: Any, parts: Parts) -> RunStart:
+    view_keys, names = parts.frames.view_keys, [*(data_args.dataset or []), *(data_args.eval_dataset or [])]
+    return RunStart(
+        output_dir=training_args.output_dir,
+        skipped=Path(parts.skipped.path),
+        recipe=resolve(finetuning_args.given_keys, finetuning_args),
+        model=model_args.model_name_or_path,
+        adapter=model_args.adapter_name_or_path,
+        ref_model=finetuning_args.ref_model,
+        resumed_from=training_args.resume_from_checkpoint,
+        device=training_args.device,
+        world_size=training_args.world_size,
+        weights=finetuning_args.weights,
+        data=hash_data(names, data_args.dataset_dir, data_args.tokenized_path),
+        rows={name: term_rows(rows, view_keys) for name, rows in parts.by_name().items()},
+    )
+
+
+# --- the steps of a run ----------------------------------------------------------------------------------------------
 
 
 def settle_arguments(model_args: Any, data_args: Any, training_args: Any, finetuning_args: Any) -> None:
@@ -199,92 +243,40 @@ def _refuse_adapter_folder(output_dir: str) -> None:
         )
 
 
-def _paired(
-    name: str,
-    dataset: Any,
-    frames: FrameCounts,
-    data_args: Any,
-    training_args: Any,
-    vista: Any,
-    skipped: SkippedRows,
-) -> PairedRows | dict[str, PairedRows]:
+@dataclass(frozen=True)
+class RowCheck:
+    """What decides which rows stay, and what is said of them; `skipped` is None on ranks that save nothing."""
+
+    frames: FrameCounts
+    weights: dict[str, float]
+    cutoff_len: int
+    seed: int
+    skip_bad_rows: bool
+    skipped: SkippedRows | None
+    tokenized_path: str | None
+
+
+def _paired(name: str, dataset: Any, check: RowCheck) -> PairedRows | dict[str, PairedRows]:
     """The processed rows without those that cannot be used, ready to be paired; says what they carry."""
     if isinstance(dataset, dict):
-        return {
-            key: _paired(f"{name}_{key}", part, frames, data_args, training_args, vista, skipped)
-            for key, part in dataset.items()
-        }
+        return {key: _paired(f"{name}_{key}", part, check) for key, part in dataset.items()}
     if "grounded" not in dataset.column_names:
         raise ValueError(
-            f"`tokenized_path: {data_args.tokenized_path}` was not written by a `stage: vistadpo` run. Remove the "
+            f"`tokenized_path: {check.tokenized_path}` was not written by a `stage: vistadpo` run. Remove the "
             "folder or name another one."
         )
-    errors = row_errors(dataset, frames, data_args.cutoff_len)
+    errors = row_errors(dataset, check.frames, check.cutoff_len)
     if errors:
-        report_bad_rows(name, errors, len(dataset), vista, skipped if training_args.should_save else None)
+        report_bad_rows(name, errors, len(dataset), check.skip_bad_rows, check.skipped)
         dataset = dataset.select([index for index in range(len(dataset)) if index not in errors])
-    seed = training_args.seed if training_args.data_seed is None else training_args.data_seed
-    rows = PairedRows(dataset, seed)
-    logger.info_rank0("\n" + summarize(name.replace("_", " "), rows, vista, frames.describe()))
+    rows = PairedRows(dataset, check.seed)
+    described = check.frames.describe()
+    logger.info_rank0("\n" + summarize(name.replace("_", " "), rows, check.weights, check.frames.view_keys, described))
     return rows
 
 
-def _load_reference(
-    model: Any,
-    datasets: dict[str, Any],
-    collator: VistaCollator,
-    model_args: Any,
-    data_args: Any,
-    training_args: Any,
-    finetuning_args: Any,
-) -> tuple[Any | None, ReferenceCache | None, torch.nn.Module | None]:
-    """The second model (None: the policy with its adapter off), the cache, and what stands for a model not loaded.
-
-    A cache that knows all rows makes a second model superfluous: only its output head is needed, and the policy's own,
-    as long as nothing is trained yet, is that.
-    """
-    folder, has_adapter = finetuning_args.vista_reference_cache, finetuning_args.finetuning_type == "lora"
-    if folder is not None and not training_args.do_train:
-        logger.warning_rank0("`vista_reference_cache` is for training: this run only evaluates and leaves it alone.")
-    if finetuning_args.ref_model is None and not training_args.do_train:
-        # As the host does; margins are then 0 by definition.
-        logger.warning_rank0("No `ref_model` in an evaluation-only run: the model is its own reference.")
-        return model, None, None
-    if folder is None or not training_args.do_train:
-        return create_ref_model(model_args, finetuning_args), None, None
-    ref_model = None if finetuning_args.ref_model is None else create_ref_model(model_args, finetuning_args)
-    # Where FSDP loads sparingly, only the first rank has read the weights.
-    weights = from_first_rank(weights_hash(ref_model or model, trained=ref_model is None and has_adapter))
-    parts = identity(
-        weights, collator.tokenizer, collator.processor, model_args, data_args, training_args, finetuning_args
-    )
-    with training_args.main_process_first():
-        cache = ReferenceCache(folder, parts)
-    complete = _fix_pairings(datasets, cache, collator)
-    collator.cache = cache
-    if ref_model is not None or has_adapter:
-        return ref_model, cache, None
-    if complete:
-        logger.info_rank0("The reference cache is complete: no second model is loaded.")
-        head = model.get_output_embeddings()
-        if spreads_parameters(training_args):
-            return None, cache, WholeHead(head, training_args.device)
-        return None, cache, copy.deepcopy(head).requires_grad_(False)
-    return create_ref_model(model_args, finetuning_args), cache, None
-
-
-def _fix_pairings(datasets: dict[str, Any], cache: ReferenceCache, collator: VistaCollator) -> bool:
-    """Draw every pairing once; returns whether the cache knows all rows already."""
-    parts = [part for rows in datasets.values() for part in (rows.values() if isinstance(rows, dict) else [rows])]
-    for rows in parts:
-        rows.fix_pairing()
-    return not any(missing_rows(rows, cache, collator) for rows in parts)
-
-
-def _share_prefixes(model: Any, vista: Any) -> bool:
-    """Whether answers share their prefixes; says why not where the recipe wants it and the model cannot."""
-    if not vista.vista_prefix_sharing:
-        return False
+def _share_prefixes(model: Any) -> bool:
+    """Whether answers share their prefixes, as the recipe wants it; says why not where the model cannot."""
     obstacle = sharing_obstacle(model)
     if obstacle is not None:
         logger.warning_rank0(
@@ -302,11 +294,29 @@ def row_tokens(spread: bool, on_cpu: bool) -> int:
     return 1536 if on_cpu else 16384
 
 
-def _plot(trainer: VistaDPOTrainer, eval_dataset: Any) -> None:
-    keys = ["loss", "rewards/accuracies"] if "response" in trainer.finetuning_args.terms else ["loss"]
-    if isinstance(eval_dataset, dict):
-        keys += [f"eval_{key}_loss" for key in eval_dataset]
-    elif eval_dataset is not None:
+def _train(trainer: VistaDPOTrainer, resume_from: str | bool | None, plot: bool) -> None:
+    """Train, save, and log, as the host does it for every stage."""
+    train_result = trainer.train(resume_from_checkpoint=resume_from)
+    trainer.save_model()
+    trainer.log_metrics("train", train_result.metrics)
+    trainer.save_metrics("train", train_result.metrics)
+    trainer.save_state()
+    if plot and trainer.is_world_process_zero():
+        _plot(trainer)
+
+
+def _plot(trainer: VistaDPOTrainer) -> None:
+    evaluated, folder = trainer.eval_dataset, trainer.args.output_dir
+    keys = ["loss", "rewards/accuracies"] if "response" in trainer.objective.terms else ["loss"]
+    if isinstance(evaluated, dict):
+        keys += [f"eval_{key}_loss" for key in evaluated]
+    elif evaluated is not None:
         keys.append("eval_loss")
-    plot_loss(trainer.args.output_dir, keys=keys)
-    print("Figure saved at:", plot_margins(trainer.state.log_history, trainer.args.output_dir))
+    plot_loss(folder, keys=keys)
+    print("Figure saved at:", plot_margins(trainer.state.log_history, folder))
+
+
+def _evaluate(trainer: VistaDPOTrainer) -> None:
+    metrics = trainer.evaluate(metric_key_prefix="eval")
+    trainer.log_metrics("eval", metrics)
+    trainer.save_metrics("eval", metrics)

@@ -12,6 +12,7 @@ from vistadpo_plugin.data.rows.grounding import GroundedRow, assume_files, find_
 from vistadpo_plugin.data.rows.reader import read_rows
 from vistadpo_plugin.data.rows.schema import Row, RowError, parse_row
 from vistadpo_plugin.data.views.frames import plural
+from vistadpo_plugin.data.views.keys import ViewKeys
 from vistadpo_plugin.data.views.views import NO_MATE
 from vistadpo_plugin.training.summary import term_gaps
 from vistadpo_plugin.validation.files import Problem, VideoFacts, VideoJob, VideoResult, inspect
@@ -62,6 +63,11 @@ class Report:
     texts: TextStatistics | None = None
 
     @property
+    def view_keys(self) -> ViewKeys:
+        """What of the keys decides the terms."""
+        return ViewKeys.of(self.vista)
+
+    @property
     def has_errors(self) -> bool:
         return any(finding.severity == ERROR for finding in self.findings)
 
@@ -93,7 +99,7 @@ def examine(source: Source, options: Options, progress: Progress = lambda result
             else:
                 usable[index] = outcome
     for index, row in rows.items():
-        for kind, message in judge(usable.get(index, as_written[index]), report.vista):
+        for kind, message in judge(usable.get(index, as_written[index]), report.view_keys):
             found.add(index, kind, message)
         for kind, message in judge_text(row):
             found.add(index, kind, message)
@@ -196,7 +202,7 @@ def _failure(job: VideoJob, failure: object) -> Problem:
 def _summarize(report: Report, rows: Sequence[Row], grounded: Sequence[GroundedRow]) -> None:
     """The counts and statistics, and what shows only in them."""
     report.usable = GroundedRows(grounded)
-    report.terms = {term: term_gaps(report.usable, term, report.vista) for term in report.vista.terms}
+    report.terms = {term: term_gaps(report.usable, term, report.view_keys) for term in report.view_keys.terms}
     if any(gaps[NO_MATE] for gaps in report.terms.values()):
         message = "every usable row is about the same video: no row has a video term"
         report.findings.append(Finding("one-video", report.source.name, None, message))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from vistadpo_plugin.arguments import VistaArguments
 from vistadpo_plugin.data.rows.grounding import (
     BOX_CLIPPED,
     BOX_OUTSIDE,
@@ -18,6 +17,7 @@ from vistadpo_plugin.data.rows.grounding import (
 )
 from vistadpo_plugin.data.rows.schema import IGNORED_FIELD, NO_AREA, NO_IRRELEVANT, Box
 from vistadpo_plugin.data.video.centre_square import seen_area
+from vistadpo_plugin.data.views.keys import ViewKeys
 from vistadpo_plugin.data.views.views import missing_grounding
 
 NOTE_KINDS = {
@@ -36,9 +36,9 @@ REASON_KINDS = {
 """Why a term is off, where the author gave the grounding for it; what was never given is only counted."""
 
 
-def judge(row: GroundedRow, vista: VistaArguments) -> Iterator[tuple[str, str]]:
+def judge(row: GroundedRow, view_keys: ViewKeys) -> Iterator[tuple[str, str]]:
     """(kind, sentence) of every warning and note that the row earns under these vista_* keys."""
-    reasons = {term: missing_grounding(row, term, vista) for term in vista.terms}
+    reasons = {term: missing_grounding(row, term, view_keys) for term in view_keys.terms}
     for note in dict.fromkeys(row.notes):
         if note.endswith(IGNORED_FIELD):
             yield "ignored-field", note

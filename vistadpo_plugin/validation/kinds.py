@@ -27,7 +27,7 @@ class Kind:
 
 
 KINDS = {
-    # the row itself, from data/rows.py
+    # the row itself, from data/rows/
     "unreadable-rows": Kind(
         ERROR,
         "the file of rows cannot be read, or has none",

@@ -63,7 +63,7 @@ def _terms(report: Report) -> list[str]:
         return []
     return [
         f"TERMS: how many of {plural(len(report.usable), 'usable row')} carry which, with the default vista_* keys",
-        *term_table(report.usable, report.vista),
+        *term_table(report.usable, report.vista.weights, report.view_keys),
     ]
 
 

@@ -19,6 +19,7 @@ from PIL import Image
 from vistadpo_plugin.arguments import TERMS, VistaArguments
 from vistadpo_plugin.data.rows.grounding import GroundedRow, ground
 from vistadpo_plugin.data.rows.schema import RowError, parse_row
+from vistadpo_plugin.data.views.keys import ViewKeys
 from vistadpo_plugin.data.views.views import (
     CLIP,
     CLIP_NEGATIVE,
@@ -92,7 +93,7 @@ def builder(fixed_frames: int | None = 8, seed: int = 1, **changes: Any) -> View
     vista.check_vista_values()
     own = {key: value for key, value in changes.items() if not key.startswith("vista_")}
     options = {"video_fps": IMAGES_FPS, "video_maxlen": 8, "shrink": lambda image: image, **own}
-    return ViewBuilder(vista, fixed_frames=fixed_frames, seed=seed, **options)
+    return ViewBuilder(ViewKeys.of(vista), fixed_frames=fixed_frames, seed=seed, **options)
 
 
 # --- which frames
@@ -309,8 +310,8 @@ def test_a_broken_video_is_named_with_its_row(media: Path, row: GroundedRow, mat
 
 
 def test_the_views_of_the_terms(row: GroundedRow) -> None:
-    vista = VistaArguments()
-    assert {term: term_views(row, term, vista) for term in TERMS} == {
+    view_keys = ViewKeys.of(VistaArguments())
+    assert {term: term_views(row, term, view_keys) for term in TERMS} == {
         "response": (FULL,),
         "video": (FULL, VIDEO_NEGATIVE),
         "clip": (CLIP, CLIP_NEGATIVE),
@@ -336,8 +337,9 @@ def test_the_views_of_the_terms(row: GroundedRow) -> None:
 )
 def test_a_row_has_the_terms_it_is_grounded_for(grounded: Ground, changes: dict[str, Any], missing: set[str]) -> None:
     row = grounded(**changes)
-    assert row_terms(row, True, VistaArguments()) == [term for term in TERMS if term not in missing]
-    assert row_terms(row, False, VistaArguments()) == [term for term in TERMS if term not in missing | {"video"}]
+    assert row_terms(row, True, ViewKeys.of(VistaArguments())) == [term for term in TERMS if term not in missing]
+    alone = [term for term in TERMS if term not in missing | {"video"}]
+    assert row_terms(row, False, ViewKeys.of(VistaArguments())) == alone
 
 
 @pytest.mark.parametrize(
@@ -360,7 +362,7 @@ def test_a_row_has_the_terms_it_is_grounded_for(grounded: Ground, changes: dict[
 def test_the_recipe_decides_too(
     grounded: Ground, changes: dict[str, Any], vista: dict[str, Any], has_mate: bool, terms: list[str]
 ) -> None:
-    assert row_terms(grounded(**changes), has_mate, VistaArguments(**vista)) == terms
+    assert row_terms(grounded(**changes), has_mate, ViewKeys.of(VistaArguments(**vista))) == terms
 
 
 @pytest.mark.parametrize(
@@ -375,4 +377,4 @@ def test_the_recipe_decides_too(
     ],
 )
 def test_what_the_token_term_looks_at(grounded: Ground, changes: dict[str, Any], setting: Any, view: str) -> None:
-    assert token_view(grounded(**changes), VistaArguments(vista_token_view=setting)) == view
+    assert token_view(grounded(**changes), ViewKeys.of(VistaArguments(vista_token_view=setting))) == view

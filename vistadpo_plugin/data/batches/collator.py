@@ -30,7 +30,6 @@ from llamafactory.data import MultiModalDataCollatorForSeq2Seq
 from llamafactory.extras.constants import IGNORE_INDEX, IMAGE_PLACEHOLDER
 from PIL import Image
 
-from vistadpo_plugin.arguments import VistaArguments
 from vistadpo_plugin.data.batches.groups import Bundle, Sequence, packed_groups, same_beginning, separate_groups
 from vistadpo_plugin.data.batches.known_scores import KnownScores
 from vistadpo_plugin.data.rows.lengths import needs_cutoff
@@ -111,13 +110,14 @@ def host_features(prompt: list[int], answer: list[int], media: Media) -> dict[st
 class VistaCollator(MultiModalDataCollatorForSeq2Seq):
     """Build the batch described at the top of this file. `cutoff_len` is checked, never applied.
 
+    A row whose video cannot be decoded is an error, or with `skip_bad_rows` noted in the batch and left out of it.
     With `sharing` sequences share their prefixes in packed rows of at most `row_tokens`, without it each is a row of
     its own. With a `cache` the batch brings what the reference says.
     """
 
-    vista: VistaArguments | None = None
     views: ViewBuilder | None = None
     cutoff_len: int = 0
+    skip_bad_rows: bool = False
     sharing: bool = True
     row_tokens: int = 16384
     cache: KnownScores | None = None
@@ -157,7 +157,7 @@ class VistaCollator(MultiModalDataCollatorForSeq2Seq):
                     "row": torch.tensor(batch.term_rows[term], dtype=torch.long),
                     "sequences": torch.tensor(batch.term_sequences[term], dtype=torch.long).reshape(-1, _width(term)),
                 }
-                for term in self.vista.terms
+                for term in self.views.view_keys.terms
             },
             "sequences": len(batch.sequences),
             "names": batch.names,
@@ -195,12 +195,12 @@ class VistaCollator(MultiModalDataCollatorForSeq2Seq):
         """For each term of the row the (view, answer) pairs it scores; (None, answer): it has no such answer."""
         grounding, mate = row["grounding"], row["mate"]
         if grounding is None:
-            terms = [term for term in self.vista.terms if term == "response"]
+            terms = [term for term in self.views.view_keys.terms if term == "response"]
         else:
-            terms = row_terms(grounding, mate is not None, self.vista)
+            terms = row_terms(grounding, mate is not None, self.views.view_keys)
         scored = {}
         for term in terms:
-            views = (FULL,) if grounding is None else term_views(grounding, term, self.vista)
+            views = (FULL,) if grounding is None else term_views(grounding, term, self.views.view_keys)
             scored[term] = [
                 (view if row[f"{answer}_ids"] else None, answer) for view, answer in term_pairs(term, views)
             ]
@@ -213,7 +213,7 @@ class VistaCollator(MultiModalDataCollatorForSeq2Seq):
 
         A row whose own video is broken is left out (None); one whose mate's is loses the terms that need the mate.
         """
-        if errors and self.vista.vista_on_bad_row == "error":
+        if errors and not self.skip_bad_rows:
             raise errors[0]
         for where, reason in dict.fromkeys((error.where, error.message) for error in errors):
             if (where, reason) not in skipped:

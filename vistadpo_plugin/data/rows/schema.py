@@ -39,7 +39,7 @@ Box = tuple[float, float, float, float]
 """x, y, width, height in pixels of the original frame; (x, y) is the top-left corner."""
 
 
-# What a row's notes say. Kept here because the log, the data doctor and the tests name them.
+# What a row's notes say. Kept here because the log, `vistadpo validate` and the tests name them.
 NO_IRRELEVANT = "the irrelevant rejected answer is empty: its weight moves to `rejected`"
 NO_AREA = "a box has no area and is left out"
 IGNORED_FIELD = "is not ours and is ignored"

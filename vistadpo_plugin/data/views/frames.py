@@ -5,16 +5,16 @@ from __future__ import annotations
 import functools
 from typing import Any
 
-from vistadpo_plugin.arguments import VistaArguments
 from vistadpo_plugin.data.video.settings import video_settings
+from vistadpo_plugin.data.views.keys import ViewKeys
 from vistadpo_plugin.data.views.views import ViewBuilder
 
 
 class FrameCounts:
     """What is known of that without decoding; `plugin` is the template's multimodal plugin, `processor` the model's."""
 
-    def __init__(self, plugin: Any, processor: Any, vista: VistaArguments):
-        self.plugin, self.processor, self.vista = plugin, processor, vista
+    def __init__(self, plugin: Any, processor: Any, view_keys: ViewKeys):
+        self.plugin, self.processor, self.view_keys = plugin, processor, view_keys
         self.fixed = plugin.fixed_frames(processor) if hasattr(plugin, "fixed_frames") else None
         self.sampling = getattr(plugin, "sampling", "ends")
 
@@ -23,15 +23,15 @@ class FrameCounts:
         settings = video_settings(self.processor)
         shrink = functools.partial(self.plugin._preprocess_image, **settings)
         fps, maxlen = settings["video_fps"], settings["video_maxlen"]
-        return ViewBuilder(self.vista, fps, maxlen, self.fixed, shrink, seed, self.sampling)
+        return ViewBuilder(self.view_keys, fps, maxlen, self.fixed, shrink, seed, self.sampling)
 
     def per_view(self) -> dict[str, int | None]:
         """Frames of the views that the terms look at; None where they depend on the video."""
-        terms, frames = self.vista.terms, {}
+        terms, frames = self.view_keys.terms, {}
         if {"response", "video", "token"} & set(terms):
             frames["full video"] = self.fixed
         if "clip" in terms:
-            frames["clip"] = self.vista.vista_clip_frames or self.fixed
+            frames["clip"] = self.view_keys.clip_frames or self.fixed
         if {"object", "token"} & set(terms):
             frames["keyframe"] = 1
         return frames

@@ -19,11 +19,11 @@ from typing import Literal
 import numpy as np
 from PIL import Image
 
-from vistadpo_plugin.arguments import VistaArguments
 from vistadpo_plugin.data.rows.grounding import GroundedRow, inside_events, nearest_frame, outside_stretch
 from vistadpo_plugin.data.rows.schema import RowError
 from vistadpo_plugin.data.video.video import FrameSource, VideoError
 from vistadpo_plugin.data.views import negatives
+from vistadpo_plugin.data.views.keys import ViewKeys
 
 FULL, VIDEO_NEGATIVE = "full", "video_negative"
 CLIP, CLIP_NEGATIVE = "clip", "clip_negative"
@@ -31,6 +31,9 @@ KEYFRAME, KEYFRAME_NEGATIVE = "keyframe", "keyframe_negative"
 
 # Views that can be made out of another view of the same row instead of being read from a file.
 MADE_FROM = {VIDEO_NEGATIVE: FULL, CLIP_NEGATIVE: CLIP, KEYFRAME_NEGATIVE: KEYFRAME}
+
+TERM_OF = {VIDEO_NEGATIVE: "video", CLIP_NEGATIVE: "clip", KEYFRAME_NEGATIVE: "object"}
+"""The term that a rejected view is for."""
 
 NO_MATE = "no other video in the data set"
 
@@ -55,21 +58,21 @@ class SampledFrames(list):
         self.source, self.indices = source, tuple(indices)
 
 
-def missing_grounding(row: GroundedRow, term: str, vista: VistaArguments) -> str | None:
+def missing_grounding(row: GroundedRow, term: str, view_keys: ViewKeys) -> str | None:
     """Why the row cannot carry the term, or None when it can. A mate, where one is needed, is not looked at."""
     if term == "clip":
         if "event" in row.off:
             return row.off["event"]
-        if vista.vista_clip_negative == "non_event" and not row.clip_negative_images:
+        if view_keys.clip_negative == "non_event" and not row.clip_negative_images:
             return row.off.get("outside")
     elif term == "object":
         # Two of the negatives replace the frame and need no box.
-        needs_box = vista.vista_object_negative in ("mask", "move")
+        needs_box = view_keys.object_negative in ("mask", "move")
         reason = row.off.get("keyframe") or (row.off.get("box") if needs_box else None)
-        if reason is None and vista.vista_object_negative == "move" and _fills_frame(row):
+        if reason is None and view_keys.object_negative == "move" and _fills_frame(row):
             return "an object too large to be moved"
         return reason
-    elif term == "token" and vista.vista_token_view == "keyframe":
+    elif term == "token" and view_keys.token_view == "keyframe":
         return row.off.get("keyframe")
     return None
 
@@ -80,14 +83,14 @@ def _fills_frame(row: GroundedRow) -> bool:
     return any(w > width / 2 and h > height / 2 for _, _, w, h in row.boxes)
 
 
-def needs_mate(term: str, vista: VistaArguments) -> bool:
+def needs_mate(term: str, view_keys: ViewKeys) -> bool:
     """Whether the term's rejected view is another row's video."""
-    return getattr(vista, f"vista_{term}_negative", None) == "other"
+    return view_keys.negative(term) == "other"
 
 
-def token_view(row: GroundedRow, vista: VistaArguments) -> str:
+def token_view(row: GroundedRow, view_keys: ViewKeys) -> str:
     """The view the token term looks at."""
-    return FULL if vista.vista_token_view == "video" or "keyframe" in row.off else KEYFRAME
+    return FULL if view_keys.token_view == "video" or "keyframe" in row.off else KEYFRAME
 
 
 def sample_indices(available: int, frames: int, sampling: Sampling = "ends") -> np.ndarray:
@@ -102,23 +105,23 @@ def sample_indices(available: int, frames: int, sampling: Sampling = "ends") -> 
     return math.floor(segment / 2) + np.round(segment * np.arange(frames)).astype(np.int64)
 
 
-def row_terms(row: GroundedRow, has_mate: bool, vista: VistaArguments) -> list[str]:
+def row_terms(row: GroundedRow, has_mate: bool, view_keys: ViewKeys) -> list[str]:
     """The terms of this row that are on and that it can carry."""
     return [
         term
-        for term in vista.terms
-        if missing_grounding(row, term, vista) is None and (has_mate or not needs_mate(term, vista))
+        for term in view_keys.terms
+        if missing_grounding(row, term, view_keys) is None and (has_mate or not needs_mate(term, view_keys))
     ]
 
 
-def term_views(row: GroundedRow, term: str, vista: VistaArguments) -> tuple[str, ...]:
+def term_views(row: GroundedRow, term: str, view_keys: ViewKeys) -> tuple[str, ...]:
     """The views a term looks at, preferred view first."""
     return {
         "response": (FULL,),
         "video": (FULL, VIDEO_NEGATIVE),
         "clip": (CLIP, CLIP_NEGATIVE),
         "object": (KEYFRAME, KEYFRAME_NEGATIVE),
-        "token": (token_view(row, vista),),
+        "token": (token_view(row, view_keys),),
     }[term]
 
 
@@ -131,12 +134,32 @@ class ViewRequest:
     wanted: set[str]
 
 
+@dataclass(frozen=True)
+class Origin:
+    """What a view was read from: a file, the row that owns it, the times of all its frames (n,), and those taken."""
+
+    owner: GroundedRow
+    source: FrameSource
+    times: np.ndarray
+    indices: list[int]
+
+    @property
+    def duration(self) -> float:
+        """Seconds from the first frame to the end of the last one."""
+        frames = len(self.times)
+        return float(self.times[-1] * frames / (frames - 1)) if frames > 1 else 0.0
+
+
 @dataclass
 class BuiltViews:
-    """What came of a request: the views that could be read, and for the others errors that name the file's own row."""
+    """What came of a request: the views that could be read, and for the others errors that name the file's own row.
+
+    `origins` are those of the views that were read, also of one that was read only to make another from it.
+    """
 
     views: dict[str, SampledFrames]
     errors: list[RowError]
+    origins: dict[str, Origin]
 
 
 @dataclass(frozen=True)
@@ -158,7 +181,7 @@ class ViewBuilder:
     is how the family spreads its frames.
     """
 
-    vista: VistaArguments
+    view_keys: ViewKeys
     video_fps: float
     video_maxlen: int
     fixed_frames: int | None
@@ -184,7 +207,7 @@ class ViewBuilder:
             for view in {self._base(view, request) for view in request.wanted}:
                 owner, source, selector = self._read_from(view, request.row, request.mate)
                 reads[source].append(_Read(number, view, owner, selector))
-        built = [BuiltViews({}, []) for _ in requests]
+        built = [BuiltViews({}, [], {}) for _ in requests]
         known: dict[tuple, SampledFrames] = {}
         for source, wanted in reads.items():
             self._read(source, wanted, built, known)
@@ -224,6 +247,7 @@ class ViewBuilder:
         for read in wanted:
             indices = read.selector(times)
             shown = SampledFrames((frames[index] for index in indices), source, indices)
+            built[read.number].origins[read.view] = Origin(read.owner, source, times, indices)
             built[read.number].views[read.view] = known.setdefault((source, tuple(indices)), shown)
 
     def _read_from(
@@ -243,7 +267,7 @@ class ViewBuilder:
             return row, own, self._spread(self._clip_count, lambda times: inside_events(times, row.events), row)
         if view == KEYFRAME_NEGATIVE:
             return None
-        kind = self.vista.vista_video_negative if view == VIDEO_NEGATIVE else self.vista.vista_clip_negative
+        kind = self.view_keys.negative(TERM_OF[view])
         count = self._full_count if view == VIDEO_NEGATIVE else self._clip_count
         if kind == "other":
             assert mate is not None  # row_terms() leaves the term out otherwise
@@ -265,7 +289,7 @@ class ViewBuilder:
     def _clip_count(self, available: int, times: np.ndarray) -> int:
         """As many as the full view has, or as the recipe says; only fixed numbers repeat frames to get there."""
         full = self._full_count(available, times)
-        return self.vista.vista_clip_frames or (full if self.fixed_frames is not None else min(available, full))
+        return self.view_keys.clip_frames or (full if self.fixed_frames is not None else min(available, full))
 
     def _spread(
         self,
@@ -285,11 +309,7 @@ class ViewBuilder:
 
     def _altered(self, view: str, frames: SampledFrames, row: GroundedRow) -> list[Image.Image]:
         """A rejected view made from the preferred one."""
-        kind = {
-            VIDEO_NEGATIVE: self.vista.vista_video_negative,
-            CLIP_NEGATIVE: self.vista.vista_clip_negative,
-            KEYFRAME_NEGATIVE: self.vista.vista_object_negative,
-        }[view]
+        kind = self.view_keys.negative(TERM_OF[view])
         if kind == "black":
             return negatives.black_like(frames)
         if kind == "reverse":
@@ -300,4 +320,4 @@ class ViewBuilder:
             return negatives.noise_like(frames, rng) if kind == "noise" else negatives.shuffled(frames, rng)
         corners = negatives.scaled_boxes(row.boxes, row.frame_size, frames[0].size)
         alter = negatives.masked if kind == "mask" else negatives.moved
-        return [alter(frame, corners, self.vista.vista_mask_fill) for frame in frames]
+        return [alter(frame, corners, self.view_keys.mask_fill) for frame in frames]
