@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import functools
+import re
 from collections import Counter
 from pathlib import Path
 
@@ -147,3 +148,13 @@ def test_every_package_says_what_it_is() -> None:
         if len(ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or "") < 40
     ]
     assert not silent, f"say in five lines what lives there, what flows in and out, and what it may import: {silent}"
+
+
+def test_documents_name_files_that_are_there() -> None:
+    root = PACKAGE.parent
+    gone = []
+    for page in sorted((root / "docs").glob("*.md")):
+        for path in re.findall(r"[`(](?:\.\./)?([a-z_]+(?:/[a-z_0-9]+)+\.py)[`)]", page.read_text(encoding="utf-8")):
+            if not any((folder / path).is_file() for folder in (root, PACKAGE)):
+                gone.append(f"{page.name}: {path}")
+    assert not gone, f"moved or removed, say where it is now: {gone}"

@@ -99,5 +99,5 @@ def test_the_middle_square(box: tuple[float, ...], size: tuple[int, int], hidden
 
 def test_without_files_only_the_annotation_is_judged() -> None:
     row = parse_row({**GROUNDED, "video": "nowhere", "event": [90, 91], "box": [[9, 9, 0, 0], [900, 9, 9, 9]]}, "r:1")
-    findings = dict(judge(assume_files(row), VistaArguments()))
+    findings = dict(judge(assume_files(row), ViewKeys.of(VistaArguments())))
     assert list(findings) == ["box-without-area"] and "other boxes stay" in findings["box-without-area"]

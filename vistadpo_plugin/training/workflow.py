@@ -154,7 +154,7 @@ def prepare(
     return Parts(model, collator, datasets, frames, skipped, tokenizer_module)
 
 
-# --- what each part is told of the arguments, nowhere else read ------------------------------------------------------
+# --- what each part is told of the arguments --------------------------------------------------------------------------
 
 
 def _objective(finetuning_args: Any) -> Objective:
