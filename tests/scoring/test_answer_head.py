@@ -19,7 +19,8 @@ def request(answers: int, token_term: list[int], rows: int = 2, columns: int = 9
     """Answer tokens anywhere in (rows, columns), some positions more than once."""
     draw = torch.Generator().manual_seed(answers)
     place = [torch.randint(0, size, (answers,), generator=draw) for size in (rows, columns, VOCABULARY)]
-    return AnswerRequest(*place, torch.tensor(token_term, dtype=torch.long))
+    others = [number for number in range(answers) if number not in token_term]
+    return AnswerRequest(*place, torch.tensor(token_term, dtype=torch.long), torch.tensor(others, dtype=torch.long))
 
 
 def head(chunk: int | None = None, bias: bool = True) -> AnswerHead:
@@ -72,7 +73,7 @@ def test_kl_of_two_words() -> None:
     made = AnswerHead(torch.nn.Identity(), 2)
     policy, known = torch.tensor([[[0.25, 0.75], [0.5, 0.5]]]).log(), torch.tensor([[0.5, 0.5], [0.5, 0.5]]).log()
     place = torch.arange(2)
-    asked = AnswerRequest(torch.zeros_like(place), place, place, place, known, torch.nn.Identity())
+    asked = AnswerRequest(torch.zeros_like(place), place, place, place, place[:0], known, torch.nn.Identity())
     log_probs, kl = answered(made, asked, policy)
     torch.testing.assert_close(kl, torch.tensor([math.log(4 / 3) / 2, 0.0]), atol=1e-6, rtol=0)
     torch.testing.assert_close(log_probs, torch.tensor([0.25, 0.5]).log())

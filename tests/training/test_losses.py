@@ -107,7 +107,7 @@ def test_token_term_against_the_whole_vocabulary_in_float64(vista) -> None:
 
     def divergence(answer: int) -> torch.Tensor:
         place = torch.arange(5)
-        request = AnswerRequest(torch.zeros_like(place), place, answers[answer], place)
+        request = AnswerRequest(torch.zeros_like(place), place, answers[answer], place, place[:0])
         request.reference, request.reference_head = logits["reference"][answer].float(), torch.nn.Identity()
         head = AnswerHead(torch.nn.Identity(), 40)
         with head.answering(request):

@@ -27,7 +27,8 @@ class AnswerRequest:
     """What is wanted of one forward.
 
     Of the N answer tokens: `row` and `column` (N,) of the position that predicts each, `token` (N,) its id.
-    `token_term` (K,) are the places, among the N, of those whose whole distribution the token term compares. Given the
+    `token_term` (K,) are the places, among the N, of those whose whole distribution the token term compares, `others`
+    (N - K,) the places of the rest (told, because finding them makes the processor wait for the device). Given the
     reference's hidden states there, `reference` (K, width), and `reference_head`, which turns them into logits, the KL
     is computed; without them the model is itself the reference, and its `hidden` states there (K, width) are kept.
     `result` is what the head returned, at its `version`, by which a model that changes its head's output is found out.
@@ -37,6 +38,7 @@ class AnswerRequest:
     column: Tensor
     token: Tensor
     token_term: Tensor
+    others: Tensor
     reference: Tensor | None = None
     reference_head: Callable[[Tensor], Tensor] | None = None
     hidden: Tensor | None = None
@@ -79,13 +81,11 @@ class AnswerHead:
         if request.reference is None or not len(request.token_term):
             request.hidden = states[request.token_term].detach()
             return self._in_chunks(self._score, states, request.token)
-        others = torch.ones(len(states), dtype=torch.bool, device=states.device)
-        others[request.token_term] = False
-        order = torch.cat([others.nonzero()[:, 0], request.token_term])
+        order = torch.cat([request.others, request.token_term])
         compare = functools.partial(self._compare, request.reference_head or self.full)
         compared = states[request.token_term], request.token[request.token_term], request.reference
         parts = [
-            self._in_chunks(self._score, states[others], request.token[others]),
+            self._in_chunks(self._score, states[request.others], request.token[request.others]),
             self._in_chunks(compare, *compared),
         ]
         return torch.cat(parts, dim=1)[:, order.argsort()]

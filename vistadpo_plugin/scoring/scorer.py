@@ -129,7 +129,7 @@ class Scorer:
 
 def _request(group: dict[str, Any]) -> AnswerRequest:
     answers = group["answers"]
-    return AnswerRequest(answers["row"], answers["column"], answers["token"], answers["token_term"])
+    return AnswerRequest(**{name: answers[name] for name in ("row", "column", "token", "token_term", "others")})
 
 
 def _spare(batch: dict[str, Any]) -> dict[str, Any]:

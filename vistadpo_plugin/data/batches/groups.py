@@ -9,7 +9,7 @@ A *group* is one forward of the model:
 | position_ids | int64 (rows, L), or (axes, rows, L) for families with several; separate rows of other families have none |
 | forest | shared only, see `attention.Forest` |
 | views | numbers of the views in the order in which the rows, or trees, show them |
-| answers | `row`, `column` (N,) of the position that predicts each answer token, `token` (N,), `sequence` (N,) it belongs to, `token_term` (K,) those of the token term |
+| answers | `row`, `column` (N,) of the position that predicts each answer token, `token` (N,), `sequence` (N,) it belongs to, `token_term` (K,) those of the token term, `others` (N - K,) the rest |
 """  # noqa: E501
 
 from __future__ import annotations
@@ -167,5 +167,7 @@ def _answers(
                 tokens.append(token)
                 owners.append(number)
     compared = [index for index, number in enumerate(owners) if number in token_term]
-    named = {"row": rows, "column": columns, "token": tokens, "sequence": owners, "token_term": compared}
+    others = [index for index, number in enumerate(owners) if number not in token_term]
+    named = {"row": rows, "column": columns, "token": tokens, "sequence": owners}
+    named |= {"token_term": compared, "others": others}
     return {name: torch.tensor(values, dtype=torch.long) for name, values in named.items()}
