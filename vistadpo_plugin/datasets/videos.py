@@ -5,9 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-import av
-
-from vistadpo_plugin.data.video.video import VIDEO_SUFFIXES, VideoError
+from vistadpo_plugin.data.video.packets import AV_ERRORS, VideoError, open_video, video_stream
+from vistadpo_plugin.data.video.video import VIDEO_SUFFIXES
 
 
 class VideoIndex:
@@ -58,9 +57,9 @@ def frame_rate(video: Path) -> float:
     Raises VideoError.
     """
     try:
-        with av.open(str(video)) as container:
-            rate = container.streams.video[0].guessed_rate if container.streams.video else None
-    except (av.error.FFmpegError, OSError) as error:
+        with open_video(str(video)) as container:
+            rate = video_stream(container, str(video)).guessed_rate
+    except AV_ERRORS as error:
         raise VideoError(f"cannot open the video {video}: {error}") from None
     if not rate:
         raise VideoError(f"{video}: its header names no frame rate.")

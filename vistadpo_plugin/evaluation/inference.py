@@ -14,7 +14,7 @@ from llamafactory.hparams import get_infer_args
 
 import vistadpo_plugin.host  # noqa: F401  (frames as in training, also where the start-up hook is off)
 from vistadpo_plugin.arguments import VistaArguments
-from vistadpo_plugin.data.rows.grounding import GroundedRow
+from vistadpo_plugin.data.rows.grounding import GroundedRow, from_first_frame
 from vistadpo_plugin.data.views.frames import FrameCounts
 from vistadpo_plugin.data.views.keys import ViewKeys
 from vistadpo_plugin.data.views.views import CLIP, FULL, SampledFrames
@@ -59,7 +59,8 @@ class Responder:
             view = CLIP if row.events else FULL
             fps = images_fps or self._builder.video_fps
             builder = self._builder if isinstance(row.video, str) else dataclasses.replace(self._builder, video_fps=fps)
-            self._last = key, builder.build(row, None, {view})[view]
+            counted = from_first_frame(row, fps) if row.events else row
+            self._last = key, builder.build(counted, None, {view})[view]
         return self._last[1]
 
     def prepare(self, prompt: str, row: GroundedRow, images_fps: float | None = None) -> dict[str, Any]:

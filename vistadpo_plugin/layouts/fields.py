@@ -11,7 +11,7 @@ TO_NATIVE = {"rejected_2": "rejected_irrelevant", "frame": "keyframe", "bbox": "
 PATH_FIELDS = ("video", "clip_w", "clip_l", "keyframe")
 ORDER = (
     "id", "video", "prompt", "chosen", "rejected", "rejected_irrelevant", "event", "clip_w", "clip_l", "keyframe",
-    "box",
+    "box", "group",
 )  # fmt: skip
 
 

@@ -12,6 +12,7 @@ from tqdm import tqdm
 from vistadpo_plugin.data.batches.mates import NO_ROW, pair_rows
 from vistadpo_plugin.data.rows.grounding import GroundedRow, ground
 from vistadpo_plugin.data.rows.reader import read_rows
+from vistadpo_plugin.data.rows.recordings import recordings
 from vistadpo_plugin.data.rows.schema import Row, RowError, parse_row
 from vistadpo_plugin.preview.settings import PreviewSettings
 
@@ -82,7 +83,7 @@ def find(candidates: Sequence[Candidate], wanted: Sequence[str]) -> list[int]:
 def find_mates(candidates: Sequence[Candidate], seed: int) -> list[GroundedRow | None]:
     """Every row's mate in the first epoch of a run over the rows that can be used."""
     usable = [index for index, candidate in enumerate(candidates) if candidate.grounded is not None]
-    keys = [candidates[index].grounded.video_key for index in usable]
+    keys = recordings([candidates[index].grounded for index in usable])
     mates: list[GroundedRow | None] = [None] * len(candidates)
     for index, mate in zip(usable, pair_rows(keys, seed, FIRST_EPOCH), strict=True):
         if mate != NO_ROW:

@@ -60,6 +60,12 @@ def summarize(
     """The table of the terms, tokens per view, and what else was noted of the rows."""
     videos = len({key for key in dataset.video_keys if key is not None})
     lines = [f"VistaDPO {name}: {len(dataset)} rows, {videos} videos", *term_table(dataset, weights, view_keys)]
+    recordings = len({key for key in dataset.recordings if key is not None})
+    if recordings < videos:
+        lines.append(
+            f"  note: {plural(recordings, 'recording')} in {videos} videos: copies, and videos of one `group`, are never "
+            "each other's unrelated video"
+        )
     lines += [f"  {view}: {tokens}" for view, tokens in view_tokens.items()]
     notes = Counter(note for row in dataset.grounded if row is not None for note in set(row.notes))
     lines += [f"  note: {note} ({plural(count, 'row')})" for note, count in notes.most_common()]

@@ -375,7 +375,6 @@ OPEN_GOP = Packets(
     stamps=np.array([0, 3, 1, 2, 6, 4, 5, 9, 7, 8]),
     shown=np.ones(10, bool),
     time_base=1.0,
-    size=(64, 48),
     starts={0: -2, 4: 2},
     needed=np.array([True, True, False, False, True, False, False, True, False, False]),
 )

@@ -246,12 +246,6 @@ def test_a_folder_that_is_none_is_named(tmp_path: Path) -> None:
         images_in(str(tmp_path / "gone"))
 
 
-def test_times_and_size_are_those_read_one_by_one(folder: Path) -> None:
-    for video in (str(folder / "regular.mp4"), str(folder / "start.mp4")):
-        times, size = FrameSource(video, 2.0).times_and_size()
-        assert times.tolist() == FrameSource(video, 2.0).times().tolist() and size == frame_size(video)
-
-
 @needs_vp8
 def test_a_webm_cut_short_is_noticed(folder: Path, tmp_path: Path) -> None:
     """Half of a file whose header says 4.0 s; it counts no frames, but what is left ends at about a third."""

@@ -1,4 +1,4 @@
-"""Who is whose mate: the pairing of rows with different videos behind `vista_video_negative: other`.
+"""Who is whose mate: the pairing of rows about different recordings behind `vista_video_negative: other`.
 
 The pairing is a function of (seed, epoch) alone, so a row meets the same unrelated video whatever the batch size, the
 number of ranks or a resume.
@@ -13,16 +13,16 @@ import numpy as np
 NO_ROW = -1
 
 
-def pair_rows(video_keys: Sequence[str | None], seed: int, epoch: int) -> np.ndarray:
-    """mate[i]: index of a row whose video differs from row i's, or NO_ROW; shape (rows,).
+def pair_rows(recordings: Sequence[str | None], seed: int, epoch: int) -> np.ndarray:
+    """mate[i]: index of a row whose recording differs from row i's, or NO_ROW; shape (rows,).
 
-    Rows without a video (None) take no part. Mates are mutual as far as the data allows: with the rows laid out video
-    by video in random order, row k and row k + n/2 are partners, which differ in video unless one video owns more than
-    half of the rows. Those left over (an odd row, a dominating video) borrow a mate at random.
+    Rows without a video (None) take no part. Mates are mutual as far as the data allows: with the rows laid out one
+    recording after the other in random order, row k and row k + n/2 are partners, which differ in recording unless one
+    owns more than half of the rows. Those left over (an odd row, a dominating recording) borrow a mate at random.
     """
-    mates = np.full(len(video_keys), NO_ROW, dtype=np.int64)
+    mates = np.full(len(recordings), NO_ROW, dtype=np.int64)
     members: dict[str, list[int]] = {}
-    for index, key in enumerate(video_keys):
+    for index, key in enumerate(recordings):
         if key is not None:
             members.setdefault(key, []).append(index)
     if len(members) < 2:
@@ -30,7 +30,7 @@ def pair_rows(video_keys: Sequence[str | None], seed: int, epoch: int) -> np.nda
     rng = np.random.default_rng([seed, epoch])
     groups = list(members.values())
     layout = np.concatenate([rng.permutation(groups[group]) for group in rng.permutation(len(groups))])
-    keys = np.asarray([video_keys[index] for index in layout], dtype=object)
+    keys = np.asarray([recordings[index] for index in layout], dtype=object)
     half = len(layout) // 2
     for first in range(half):
         if keys[first] != keys[first + half]:

@@ -52,7 +52,7 @@ class PairedRows(GroundedRows, Dataset):
 
     def mates(self) -> np.ndarray:
         """The pairing of the current epoch, see `pair_rows`."""
-        return pair_rows(self.video_keys, self.seed, self.epoch if self.reference_keys is None else 0)
+        return pair_rows(self.recordings, self.seed, self.epoch if self.reference_keys is None else 0)
 
 
 class PairedSampler(Sampler):

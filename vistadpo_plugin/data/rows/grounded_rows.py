@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 
 from vistadpo_plugin.data.rows.grounding import GroundedRow
+from vistadpo_plugin.data.rows.recordings import recordings
 
 
 class GroundedRows:
@@ -17,7 +19,12 @@ class GroundedRows:
     def __len__(self) -> int:
         return len(self.grounded)
 
+    @cached_property
+    def recordings(self) -> list[str | None]:
+        """The recording each row is about, see `recordings`: rows of one are no mates."""
+        return recordings(self.grounded)
+
     @property
     def has_mates(self) -> bool:
-        """Whether there are two different videos to pair."""
-        return len({key for key in self.video_keys if key is not None}) > 1
+        """Whether there are two different recordings to pair."""
+        return len({key for key in self.recordings if key is not None}) > 1

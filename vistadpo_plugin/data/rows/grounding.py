@@ -1,6 +1,7 @@
 """From what a row says to what its files hold: paths found, headers read, times and boxes held against them.
 
-Nothing is decoded here; it runs while the host tokenizes. What makes a row unusable raises RowError; what only takes a
+Nothing is decoded here, but for one picture of a video that boxes are drawn on, which tells how it is turned; it runs
+while the host tokenizes. What makes a row unusable raises RowError; what only takes a
 term away is written down in `off`, and counted in the log.
 """
 
@@ -34,6 +35,7 @@ NO_BOX_LEFT = "no box with an area inside the frame"
 
 EVENT_CUT = "an event ends a little behind its video and is cut there"
 KEYFRAME_MOVED = "a keyframe lies a little behind its video and is moved to the last frame"
+PICTURE_LATE = "the picture begins later than the sound; event and keyframe are counted from the sound, as players do"
 KEYFRAME_FIRST = "a keyframe folder holds several images; the first in natural order is taken"
 BOX_OUTSIDE = "a box shares less than a pixel with the frame and is left out"
 BOX_CLIPPED = "a box reaches over the edge of the frame and is clipped to it"
@@ -44,8 +46,9 @@ class GroundedRow:
     """A row whose files exist: absolute-enough paths, seconds inside the video, boxes inside the frame.
 
     `video` is a file or the images of a folder or list. `outside` is the longest stretch without the event.
-    `frame_size` (width, height) is the frame the boxes are drawn on. `off` says why a grounding is missing: keys
-    `event` and `outside` (clip term), `keyframe` and `box` (object term).
+    `frame_size` (width, height) is the frame the boxes are drawn on, as it is shown. All times here count from the first
+    frame, `late` seconds after the ones its author wrote. `group` names the recording that the video is of. `off` says
+    why a grounding is missing: keys `event` and `outside` (clip term), `keyframe` and `box` (object term).
     """
 
     id: str
@@ -58,12 +61,14 @@ class GroundedRow:
     keyframe: float | str | None = None
     frame_size: tuple[int, int] = (0, 0)
     boxes: tuple[Box, ...] = ()
+    late: float = 0.0
+    group: str | None = None
     off: dict[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
     @property
     def video_key(self) -> str:
-        """Identity of the video: rows of one video are no negatives for each other."""
+        """Name of the video; `recordings` tells which names are of one recording."""
         return self.video if isinstance(self.video, str) else "\n".join(self.video)
 
     def to_json(self) -> str:
@@ -105,6 +110,7 @@ def assume_files(row: Row) -> GroundedRow:
         clip_negative_images=() if row.clip_rejected is None else (row.clip_rejected,),
         keyframe=row.keyframe,
         boxes=row.boxes,
+        group=row.group,
         off=_missing(row, row.keyframe, row.boxes),
         notes=row.notes,
     )
@@ -124,16 +130,18 @@ def _missing(row: Row, keyframe: float | str | None, boxes: tuple[Box, ...]) -> 
 
 def _ground(row: Row, media_dir: str, images_fps: float) -> GroundedRow:
     video = find_video(row.video, media_dir, row.where)
-    needs_times = row.events or isinstance(row.keyframe, float)
-    video_size = times_and_size(video, images_fps)[1] if needs_times else _cached_frame_size(video)
-    notes, off = list(row.notes), {}
+    needs_times = bool(row.events) or isinstance(row.keyframe, float)
+    # Where nothing else opens the file, this tells whether it can be opened.
+    video_size = frame_size(video) if row.boxes or not needs_times else (0, 0)
+    late = FrameSource(video, images_fps).late() if needs_times else 0.0
+    notes, off = [*row.notes, *([PICTURE_LATE] if late else [])], {}
 
     events: tuple[tuple[float, float], ...] = ()
     outside = None
     clip_images, clip_negative_images = _clip_folders(row, media_dir)
     if row.events:
-        times, _ = times_and_size(video, images_fps)
-        events, event_notes = _events_inside(row, float(times[-1] + _frame_step(times)))
+        times = frame_times(video, images_fps)
+        events, event_notes = _events_inside(row, float(times[-1] + _frame_step(times)), late)
         notes += event_notes
         if not inside_events(times, events).any():
             off["event"], events = NO_EVENT_FRAME, ()
@@ -142,7 +150,7 @@ def _ground(row: Row, media_dir: str, images_fps: float) -> GroundedRow:
             if outside is None:
                 off["outside"] = NO_OUTSIDE
 
-    keyframe, boxed_size, keyframe_notes = _keyframe(row, media_dir, video, images_fps, video_size)
+    keyframe, boxed_size, keyframe_notes = _keyframe(row, media_dir, video, images_fps, video_size, late)
     boxes, box_notes = _boxes_inside(row.boxes, boxed_size)
     return GroundedRow(
         id=row.id,
@@ -155,22 +163,34 @@ def _ground(row: Row, media_dir: str, images_fps: float) -> GroundedRow:
         keyframe=keyframe,
         frame_size=boxed_size,
         boxes=boxes,
+        late=late,
+        group=row.group,
         off=_missing(row, keyframe, boxes) | off,
         notes=tuple(notes + keyframe_notes + box_notes),
     )
 
 
-# Rows share videos, and annotation files name one video many times over.
-_cached_frame_size = functools.lru_cache(maxsize=4096)(frame_size)
+def from_first_frame(row: GroundedRow, images_fps: float) -> GroundedRow:
+    """A row whose events are as its author wrote them -> one whose events count from the first frame, as `ground` has.
 
-
-@functools.lru_cache(maxsize=256)
-def times_and_size(video: str | tuple[str, ...], images_fps: float) -> tuple[np.ndarray, tuple[int, int]]:
-    """Times of all frames (n,), and (width, height) in pixels; raises VideoError.
-
-    The times are from the packets: headers round, and know nothing of irregular frame times.
+    Raises RowError for a file that cannot be read.
     """
-    return FrameSource(video, images_fps).times_and_size()
+    try:
+        late = FrameSource(row.video, images_fps).late()
+    except VideoError as error:
+        raise RowError(row.where, str(error), "unreadable-file") from None
+    events = tuple((max(start - late, 0.0), end - late) for start, end in row.events)
+    return dataclasses.replace(row, events=events, late=late)
+
+
+# Rows share videos, and annotation files name one video many times over.
+@functools.lru_cache(maxsize=256)
+def frame_times(video: str | tuple[str, ...], images_fps: float) -> np.ndarray:
+    """Times of all frames (n,), seconds after the first; raises VideoError.
+
+    They are from the packets: headers round, and know nothing of irregular frame times.
+    """
+    return FrameSource(video, images_fps).times()
 
 
 def _frame_step(times: np.ndarray) -> float:
@@ -218,20 +238,28 @@ def _clip_folders(row: Row, media_dir: str) -> tuple[tuple[str, ...], tuple[str,
     return _images(chosen, row.where), _images(rejected, row.where)
 
 
-def _events_inside(row: Row, duration: float) -> tuple[tuple[tuple[float, float], ...], list[str]]:
+def _events_inside(
+    row: Row, duration: float, late: float
+) -> tuple[tuple[tuple[float, float], ...], list[str]]:
+    """The row's events counted from a first frame that comes `late` seconds after 0 s, and notes."""
     kept, notes = [], []
+    close = late + duration
     for start, end in row.events:
-        if start >= duration or end > duration + END_TOLERANCE_SECONDS:
+        if start >= close or end > close + END_TOLERANCE_SECONDS or end <= late:
             raise RowError(
                 row.where,
-                f"`event` [{start:g}, {end:g}] lies outside the video {row.video_name}, which lasts {duration:.2f} s; "
+                f"`event` [{start:g}, {end:g}] lies outside the video {row.video_name}, {_span(duration, late)}; "
                 "times are seconds from the start of the video.",
                 "event-outside-video",
             )
-        if end > duration:
+        if end > close:
             notes.append(EVENT_CUT)
-        kept.append((start, min(end, duration)))
+        kept.append((max(start - late, 0.0), min(end - late, duration)))
     return tuple(kept), notes
+
+
+def _span(duration: float, late: float) -> str:
+    return f"which lasts {duration:.2f} s" + (f" from its first picture at {late:.2f} s" if late else "")
 
 
 def between(times: np.ndarray, start: float, end: float) -> np.ndarray:
@@ -274,7 +302,7 @@ def longest_outside(times: np.ndarray, events: tuple[tuple[float, float], ...]) 
 
 
 def _keyframe(
-    row: Row, media_dir: str, video: str | tuple[str, ...], images_fps: float, video_size: tuple[int, int]
+    row: Row, media_dir: str, video: str | tuple[str, ...], images_fps: float, video_size: tuple[int, int], late: float
 ) -> tuple[float | str | None, tuple[int, int], list[str]]:
     """(seconds or image path or None, size of the frame it shows, notes)."""
     if isinstance(row.keyframe, str):
@@ -288,17 +316,18 @@ def _keyframe(
         return path, image_size(path), notes
     if row.keyframe is None:
         return None, video_size, []
-    times, _ = times_and_size(video, images_fps)
-    last = float(times[-1])
-    if row.keyframe > last + max(END_TOLERANCE_SECONDS, _frame_step(times)):
+    times = frame_times(video, images_fps)
+    last, seconds = float(times[-1]), row.keyframe - late
+    if seconds > last + max(END_TOLERANCE_SECONDS, _frame_step(times)) or seconds < -END_TOLERANCE_SECONDS:
+        edge = f"last frame is at {late + last:.2f} s" if seconds > 0 else f"first frame is at {late:.2f} s"
         raise RowError(
             row.where,
-            f"`keyframe` {row.keyframe:g} lies outside the video {row.video_name}, whose last frame is at "
-            f"{last:.2f} s; give seconds from the start of the video.",
+            f"`keyframe` {row.keyframe:g} lies outside the video {row.video_name}, whose {edge}; "
+            "give seconds from the start of the video.",
             "keyframe-outside-video",
         )
-    notes = [KEYFRAME_MOVED] if row.keyframe > last + _frame_step(times) else []
-    return min(row.keyframe, last), video_size, notes
+    notes = [KEYFRAME_MOVED] if seconds > last + _frame_step(times) else []
+    return min(max(seconds, 0.0), last), video_size, notes
 
 
 def _boxes_inside(boxes: tuple[Box, ...], size: tuple[int, int]) -> tuple[tuple[Box, ...], list[str]]:

@@ -27,6 +27,7 @@ FIELDS = (
     "event",
     "keyframe",
     "box",
+    "group",
     # the released sample's own names
     "rejected_2",
     "bbox",
@@ -36,7 +37,7 @@ FIELDS = (
 )
 
 Box = tuple[float, float, float, float]
-"""x, y, width, height in pixels of the original frame; (x, y) is the top-left corner."""
+"""x, y, width, height in pixels of the original frame as players show it; (x, y) is the top-left corner."""
 
 
 # What a row's notes say. Kept here because the log, `vistadpo validate` and the tests name them.
@@ -60,7 +61,7 @@ class RowError(ValueError):
 class Row:
     """One grounded preference row as its author wrote it.
 
-    Times are seconds from the start of the video, boxes pixels of the original frame, paths as written. `boxes` are
+    Times are seconds on a player's clock, boxes pixels of the original frame, paths as written. `boxes` are
     those that have an area; `has_box` is true when there were any at all. `notes` are things worth counting once in
     the log ("a box has no area").
     """
@@ -78,6 +79,7 @@ class Row:
     has_box: bool = False
     clip_chosen: str | None = None
     clip_rejected: str | None = None
+    group: str | None = None
     notes: tuple[str, ...] = ()
 
     @property
@@ -134,6 +136,7 @@ def parse_row(source: Any, where: str) -> Row:
         has_box=bool(boxes or box_notes),
         clip_chosen=row.get("clip_w"),
         clip_rejected=row.get("clip_l"),
+        group=_group(row, where),
         notes=tuple(notes + box_notes),
     )
 
@@ -186,6 +189,19 @@ def _identifier(row: dict[str, Any], where: str) -> str:
     value = row.get("id", where)
     if isinstance(value, bool) or not isinstance(value, str | int):
         raise RowError(where, f"`id` must be a string or a whole number, not {value!r}.", "bad-id")
+    return str(value)
+
+
+def _group(row: dict[str, Any], where: str) -> str | None:
+    value = row.get("group")
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, str | int) or value == "":
+        raise RowError(
+            where,
+            f"`group` names the recording that the video is of: text or a whole number, not {_short(value)}.",
+            "bad-group",
+        )
     return str(value)
 
 

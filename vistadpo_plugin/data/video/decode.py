@@ -13,6 +13,7 @@ import sys
 from bisect import bisect_right
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from fractions import Fraction
 from threading import Lock
 from typing import Any
 
@@ -20,7 +21,15 @@ import av
 import numpy as np
 from PIL import Image
 
-from vistadpo_plugin.data.video.packets import AV_ERRORS, Packets, VideoError, open_video, video_stream
+from vistadpo_plugin.data.video.packets import (
+    AV_ERRORS,
+    Packets,
+    VideoError,
+    decoder_options,
+    open_video,
+    video_stream,
+)
+from vistadpo_plugin.data.video.upright import OddTurn, pixel_shape, upright
 
 # Gaps of fewer packets are read through: a jump inside the file costs about as much.
 _SEEK_PACKETS = 64
@@ -30,11 +39,6 @@ _SHARE_PACKETS = 100
 
 Keep = Callable[[Image.Image], Any]
 """Turns a decoded frame into what is kept of it, resized say, so that large frames do not pile up."""
-
-
-def _image(frame: av.VideoFrame) -> Image.Image:
-    """`frame.to_image()`, which copies row by row and takes seven times as long."""
-    return Image.fromarray(frame.to_ndarray(format="rgb24"))
 
 
 def decode_all(path: str, wanted: set[int] | None, keep: Keep) -> tuple[dict[int, Any], list[int]]:
@@ -49,14 +53,17 @@ def decode_all(path: str, wanted: set[int] | None, keep: Keep) -> tuple[dict[int
         with open_video(path) as container:
             stream = video_stream(container, path)
             stream.thread_type = "AUTO"
+            stream.codec_context.options = decoder_options()
             for index, frame in enumerate(container.decode(stream)):
                 stamps.append(index if frame.pts is None else frame.pts)
                 if wanted is not None and index in wanted:
-                    frames[index] = keep(_image(frame))
+                    frames[index] = keep(upright(frame, pixel_shape(stream)))
                 if index == last:
                     break
     except AV_ERRORS as error:
         raise VideoError(f"{path} breaks off while decoding, after {len(stamps)} frames: {error}") from None
+    except OddTurn as error:
+        raise VideoError(f"{path}: {error}; encode it again upright.") from None
     return frames, stamps
 
 
@@ -114,9 +121,9 @@ def decode_some(path: str, packets: Packets, wanted: set[int], keep: Keep) -> di
     frames: dict[int, Any] = {}
     lock = Lock()
 
-    def take(frame: av.VideoFrame) -> None:
+    def take(frame: av.VideoFrame, pixel: Fraction) -> None:
         if frame.pts in indices:
-            image = _image(frame)
+            image = upright(frame, pixel)
             with lock:
                 frames[indices[frame.pts]] = keep(image)
 
@@ -130,7 +137,7 @@ def decode_some(path: str, packets: Packets, wanted: set[int], keep: Keep) -> di
 
 
 def _decode_runs(
-    path: str, packets: Packets, runs: list[list[int]], threads: int, take: Callable[[av.VideoFrame], None]
+    path: str, packets: Packets, runs: list[list[int]], threads: int, take: Callable[[av.VideoFrame, Fraction], None]
 ) -> bool:
     """Decode runs in one pass over the file; whether all their frames came out whole, and in order."""
     try:
@@ -140,7 +147,8 @@ def _decode_runs(
             # As many as libavcodec starts of itself: one more than there are cores.
             stream.codec_context.thread_count = 1 if threads == 1 else threads + 1
             # Damage and missing references are errors then; frames do not tell of them when threads decode several.
-            stream.codec_context.options = {"err_detect": "explode"}
+            stream.codec_context.options = {"err_detect": "explode", **decoder_options()}
+            pixel = pixel_shape(stream)
             reader = _Reader(container, stream, packets)
             for run in runs:
                 first = packets.stamps[run[0]]
@@ -150,12 +158,12 @@ def _decode_runs(
                     # An interlaced picture's halves may be packets of their own, one of them left out here.
                     if frame.pts is None or frame.is_corrupt or frame.interlaced_frame:
                         return False
-                    take(frame)
+                    take(frame, pixel)
                     if frame.pts >= first:
                         came.append(frame.pts)
                 if came != expected:
                     return False
-    except (*AV_ERRORS, _OtherPackets):
+    except (*AV_ERRORS, OddTurn, _OtherPackets):
         return False
     return True
 

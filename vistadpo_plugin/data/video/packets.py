@@ -4,16 +4,29 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 
 import av
 import numpy as np
+from PIL import Image
 
 from vistadpo_plugin.data.video.bitstream import Picture, picture_reader
+from vistadpo_plugin.data.video.upright import pixel_shape, square_size
 
 # A header may promise a few frames more than the file decodes to (edit lists); beyond this share the file is cut short.
 MISSING_SHARE = 0.1
+
+# A picture that begins less than this after its sound counts as beginning with it: encoders delay one or the other by a
+# few hundredths, players disagree about those, and nobody reads them off.
+LATE_SECONDS = 0.1
+
+# Demuxers of files that hold their pictures themselves. Lists (ffconcat, HLS, DASH) name other files to be opened.
+CONTAINERS = (
+    "asf", "avi", "dv", "flv", "gif", "ivf", "matroska", "mov", "mpeg", "mpegts", "mxf", "nut", "ogg", "rm", "webm",
+)  # fmt: skip
+_ONLY_CONTAINERS = {"format_whitelist": ",".join(CONTAINERS), "protocol_whitelist": "file"}
 
 # Files whose packets are remembered; 30 s at 30 frames a second take about 15 kB.
 _REMEMBERED_FILES = 512
@@ -28,9 +41,38 @@ class VideoError(ValueError):
     """A video that cannot be read; the message names the file."""
 
 
+def check_file(path: str) -> os.stat_result:
+    """The status of a regular file. Raises VideoError for anything else: a pipe would wait for ever, a device never end.
+
+    And OSError where there is nothing.
+    """
+    status = os.stat(path)
+    if not stat.S_ISREG(status.st_mode):
+        raise VideoError(f"{path} is no regular file (a pipe, device or folder).")
+    return status
+
+
+def pixel_limit() -> int | None:
+    """Pixels of the largest frame that is read: what Pillow allows an image."""
+    return None if Image.MAX_IMAGE_PIXELS is None else 2 * Image.MAX_IMAGE_PIXELS
+
+
+def decoder_options() -> dict[str, str]:
+    """What makes libavcodec refuse larger frames, in probing a file too, whatever its header says."""
+    limit = pixel_limit()
+    return {} if limit is None else {"max_pixels": str(limit)}
+
+
 def open_video(path: str) -> av.container.InputContainer:
-    """Titles and the like are none of our business, whatever their encoding."""
-    return av.open(path, metadata_errors="replace")
+    """Open a file that holds its video itself. Raises VideoError for what is none, and what `AV_ERRORS` lists."""
+    check_file(path)
+    try:
+        # Titles and the like are none of our business, whatever their encoding.
+        return av.open(path, options=_ONLY_CONTAINERS | decoder_options(), metadata_errors="replace")
+    except av.error.ValueError as error:  # how a demuxer that is not allowed is said
+        raise VideoError(
+            f"{path} is no video file of a kind that is read ({', '.join(CONTAINERS)}): {error.strerror}."
+        ) from None
 
 
 def video_stream(container: av.container.InputContainer, path: str) -> av.video.stream.VideoStream:
@@ -42,6 +84,10 @@ def video_stream(container: av.container.InputContainer, path: str) -> av.video.
         raise VideoError(f"{path}: there is no decoder for its video, the file is damaged or of an unknown kind.")
     if not stream.width or not stream.height:
         raise VideoError(f"{path}: its header names no frame size, the file is damaged.")
+    width, height = square_size((stream.width, stream.height), pixel_shape(stream))
+    limit = pixel_limit()
+    if limit is not None and width * height > limit:
+        raise VideoError(f"{path}: its frames of {width} x {height} pixels are above the limit of {limit} pixels.")
     return stream
 
 
@@ -57,13 +103,14 @@ class Packets:
 
     `stamps` (all,) and `shown` (all,) are in order of decoding. `starts` maps the packets at which decoding may begin
     to their decoding stamps, `needed` (all,) is false for those that no other is predicted from; None where it is not
-    certain that one can leave out anything. `size` is (width, height) of the frames in pixels.
+    certain that one can leave out anything. `late` is how many seconds the picture begins after the sound, 0 where that
+    is less than `LATE_SECONDS`.
     """
 
     stamps: np.ndarray
     shown: np.ndarray
     time_base: float
-    size: tuple[int, int]
+    late: float = 0.0
     starts: dict[int, int] | None = None
     needed: np.ndarray | None = None
 
@@ -86,7 +133,7 @@ class Packets:
 def read_packets(path: str) -> Packets:
     """Read all packets without decoding. Raises VideoError, also for a file whose end is missing."""
     try:
-        status = os.stat(path)
+        status = check_file(path)
     except OSError as error:
         raise VideoError(f"cannot open the video {path}: {error}") from None
     return _read_packets(path, status.st_size, status.st_mtime_ns)
@@ -112,7 +159,7 @@ def _read_packets(path: str, size: int, modified: int) -> Packets:
                 pictures.append(None if alone else read_picture(packet))
             promised, time_base = stream.frames, float(stream.time_base)
             reordered = stream.codec_context.has_b_frames
-            seconds, size = _promised_seconds(container, stream), (stream.width, stream.height)
+            seconds, sound = _promised_seconds(container, stream), _sound_start(container)
     except AV_ERRORS as error:
         done = "read" if stamps else "open"
         raise VideoError(f"cannot {done} the video {path}: {error}") from None
@@ -120,8 +167,10 @@ def _read_packets(path: str, size: int, modified: int) -> Packets:
         raise VideoError(f"{path} holds no frames.")
     if promised and len(stamps) < (1 - MISSING_SHARE) * promised:
         raise VideoError(f"{path} is cut short: its header promises {promised} frames, the file holds {len(stamps)}.")
-    packets = Packets(np.array(stamps), np.array(shown), time_base, size)
+    packets = Packets(np.array(stamps), np.array(shown), time_base)
     first, last = packets.shown_stamps[0], packets.shown_stamps[-1]
+    if sound is not None and first * time_base - sound >= LATE_SECONDS:
+        packets = replace(packets, late=first * time_base - sound)
     end = (last + (last - first) / max(sum(shown) - 1, 1)) * time_base
     if seconds is not None and end < (1 - MISSING_SHARE) * seconds:
         raise VideoError(f"{path} is cut short: its header promises {seconds:.2f} s, its frames end at {end:.2f} s.")
@@ -150,6 +199,12 @@ def _starts_suffice(packets: Packets, pictures: list[Picture], reordered: bool) 
     # Parameter sets may change on the way: the same come with every start, or none come at all.
     headers = {picture.headers for picture in pictures if picture.starts}
     return len(headers) == 1 and {picture.headers for picture in pictures} <= headers | {()}
+
+
+def _sound_start(container: av.container.InputContainer) -> float | None:
+    """Seconds on the container's clock at which the first of its sound tracks begins; None without one."""
+    starts = [stream.start_time * stream.time_base for stream in container.streams.audio if stream.start_time is not None]
+    return float(min(starts)) if starts else None
 
 
 def _promised_seconds(container: av.container.InputContainer, stream: av.video.stream.VideoStream) -> float | None:

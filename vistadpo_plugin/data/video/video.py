@@ -1,8 +1,8 @@
 """Frames out of a video file, a folder of images or a list of images.
 
-A frame's index is its place in presentation order, its time is seconds after the first frame. `frame_size` and
-`FrameSource.times` do not decode (tokenizing may use them); `FrameSource.read` decodes no more
-than the chosen frames take.
+A frame's index is its place in presentation order, its time is seconds after the first frame, and it is seen as it is
+shown: upright, with square pixels (`upright.py`). `FrameSource.times` does not decode (tokenizing may use it),
+`frame_size` one picture; `FrameSource.read` decodes no more than the chosen frames take.
 """
 
 from __future__ import annotations
@@ -11,24 +11,31 @@ import os
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import TypeVar
+from functools import lru_cache
+from typing import NamedTuple, TypeVar
 
 import numpy as np
-from PIL import Image
+from PIL import ExifTags, Image, ImageOps
 
 from vistadpo_plugin.data.video.decode import decode_all, decode_some
 from vistadpo_plugin.data.video.packets import (
     AV_ERRORS,
     MISSING_SHARE,
     VideoError,
+    check_file,
+    decoder_options,
     open_video,
     read_packets,
     seconds_from_first,
     video_stream,
 )
+from vistadpo_plugin.data.video.upright import OddTurn, Size, pixel_shape, shown_size, square_size, turn_of
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
 VIDEO_SUFFIXES = (".mp4", ".mkv", ".webm", ".avi", ".mov", ".m4v")
+
+# Files of which the size is remembered.
+_REMEMBERED_SIZES = 4096
 
 Kept = TypeVar("Kept")
 
@@ -48,36 +55,78 @@ def images_in(folder: str) -> tuple[str, ...]:
 
 
 def open_image(path: str) -> Image.Image:
-    """Read an image file as RGB. Raises VideoError."""
+    """Read an image file as RGB, turned as its EXIF says. Raises VideoError."""
     try:
+        check_file(path)
         with Image.open(path) as image:
-            return image.convert("RGB")
+            return ImageOps.exif_transpose(image).convert("RGB")
+    except VideoError:
+        raise
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise VideoError(f"cannot read the image {path}: {error}") from None
 
 
 def image_size(path: str) -> tuple[int, int]:
-    """(width, height) in pixels from an image file's header. Raises VideoError."""
+    """(width, height) in pixels of the image as `open_image` gives it, from its header. Raises VideoError."""
     try:
+        check_file(path)
         with Image.open(path) as image:
-            return image.size
+            # Without any of these Pillow would read a whole PNG in search of an orientation.
+            told = {"exif", "xmp", "XML:com.adobe.xmp"} & image.info.keys()
+            sideways = told and image.getexif().get(ExifTags.Base.Orientation, 1) in range(5, 9)
+            return image.size[::-1] if sideways else image.size
+    except VideoError:
+        raise
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise VideoError(f"cannot read the image {path}: {error}") from None
 
 
 def frame_size(video: str | tuple[str, ...]) -> tuple[int, int]:
-    """(width, height) in pixels from the header of a video file, or of the first of a sequence of images.
+    """(width, height) in pixels of the first frame of a video file as it is shown, or of a sequence of images.
 
     Raises VideoError.
     """
     if isinstance(video, tuple):
         return image_size(video[0])
+    return _sizes(video).shown
+
+
+def is_shown_otherwise(path: str) -> bool:
+    """Whether the frames of a video file are shown turned, mirrored or in other proportions. Raises VideoError."""
+    return _sizes(path).differs
+
+
+class _Sizes(NamedTuple):
+    """(width, height) of the first frame as it is shown, and whether that is another picture than the stored one."""
+
+    shown: Size
+    differs: bool
+
+
+def _sizes(path: str) -> _Sizes:
     try:
-        with open_video(video) as container:
-            stream = video_stream(container, video)
-            return stream.width, stream.height
+        status = check_file(path)
+        return _read_sizes(path, status.st_size, status.st_mtime_ns)
     except AV_ERRORS as error:
-        raise VideoError(f"cannot open the video {video}: {error}") from None
+        raise VideoError(f"cannot open the video {path}: {error}") from None
+
+
+@lru_cache(_REMEMBERED_SIZES)  # rows share videos
+def _read_sizes(path: str, size: int, modified: int) -> _Sizes:
+    """A picture is decoded for it: the matrix comes with the pictures, the header's is not to be had."""
+    with open_video(path) as container:
+        stream = video_stream(container, path)
+        stored, pixel = (stream.width, stream.height), pixel_shape(stream)
+        stream.codec_context.options = decoder_options()
+        try:
+            first = next(container.decode(stream), None)
+            if first is not None:
+                return _Sizes(shown_size(first, pixel), turn_of(first) is not None or pixel != 1)
+        except OddTurn as error:
+            raise VideoError(f"{path}: {error}; encode it again upright.") from None
+        except AV_ERRORS:
+            pass  # said, with more detail, when frames are read
+        return _Sizes(square_size(stored, pixel), pixel != 1)
 
 
 @dataclass(frozen=True)
@@ -93,12 +142,9 @@ class FrameSource:
             return np.arange(len(self.video)) / self.images_fps
         return read_packets(self.video).times()
 
-    def times_and_size(self) -> tuple[np.ndarray, tuple[int, int]]:
-        """As `times`, and as `frame_size`, for one opening of the file, which is what costs. Raises VideoError."""
-        if isinstance(self.video, tuple):
-            return self.times(), image_size(self.video[0])
-        packets = read_packets(self.video)
-        return packets.times(), packets.size
+    def late(self) -> float:
+        """Seconds that a file's picture begins after its sound, 0 below `LATE_SECONDS`. Raises VideoError."""
+        return 0.0 if isinstance(self.video, tuple) else read_packets(self.video).late
 
     def read(
         self, choose: Callable[[np.ndarray], set[int]], keep: Callable[[Image.Image], Kept]
