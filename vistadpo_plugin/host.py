@@ -225,9 +225,11 @@ def _patch_dataset_processor(loader: ModuleType) -> None:
 
 
 def _patch_template(template: ModuleType) -> None:
+    from vistadpo_plugin.models.as_stored import say_as_stored
     from vistadpo_plugin.models.mending import mended
     from vistadpo_plugin.models.refusal import refuse_wrong_input
 
+    say_as_stored()
     faults = installed_host().faults
     for family in families():
         if family.register is not None:

@@ -40,12 +40,16 @@ def _find(url: str) -> str:
 
 
 def _check(path: str) -> None:
-    """The host's check of a local path, with a hint."""
+    """The host's check of a local path, by folders, with a hint."""
     from fastapi import HTTPException
-    from llamafactory.api.common import check_lfi_path
+    from llamafactory.api.common import SAFE_MEDIA_PATH, check_lfi_path
 
     try:
         check_lfi_path(path)
+        # The host compares texts, and finds /data/safe2 below /data/safe.
+        safe = os.path.realpath(SAFE_MEDIA_PATH)
+        if os.path.commonpath([safe, os.path.realpath(path)]) != safe:
+            raise HTTPException(400, "Invalid or inaccessible file path.")
     except HTTPException as error:
         raise HTTPException(error.status_code, f"{error.detail} {WHERE}") from None
 

@@ -63,8 +63,8 @@ def summarize(
     recordings = len({key for key in dataset.recordings if key is not None})
     if recordings < videos:
         lines.append(
-            f"  note: {plural(recordings, 'recording')} in {videos} videos: copies, and videos of one `group`, are never "
-            "each other's unrelated video"
+            f"  note: {plural(recordings, 'recording')} in {videos} videos; copies, and videos of one `group`, are "
+            "never each other's unrelated video"
         )
     lines += [f"  {view}: {tokens}" for view, tokens in view_tokens.items()]
     notes = Counter(note for row in dataset.grounded if row is not None for note in set(row.notes))

@@ -19,11 +19,15 @@ from vistadpo_plugin.validation.files import Problem, VideoFacts, VideoJob, Vide
 from vistadpo_plugin.validation.isolation import Died, Hung, Workers
 from vistadpo_plugin.validation.judge import judge
 from vistadpo_plugin.validation.kinds import ERROR, Finding
+from vistadpo_plugin.validation.looks import find_alike
 from vistadpo_plugin.validation.source import Source
 from vistadpo_plugin.validation.texts import TextStatistics, judge_lengths, judge_repetitions, judge_text, measure
 
 # On top of the limit for a video: what a row of it may take for its own images.
 _SECONDS_A_ROW = 0.2
+
+# Of videos that look like another: how many a message names.
+_NAMED = 5
 
 Progress = Callable[[Iterable[tuple[int, object]], int], Iterable[tuple[int, object]]]
 """Wraps the results of so many videos, to show how far the work is."""
@@ -93,7 +97,8 @@ def examine(source: Source, options: Options, progress: Progress = lambda result
     as_written = {index: assume_files(row) for index, row in rows.items()}
     usable = as_written if report.media_dir is None else {}
     if report.media_dir is not None:
-        for index, outcome in _look_at_files(rows, options, report, progress):
+        looks: dict[str, tuple[int, ...]] = {}
+        for index, outcome in _look_at_files(rows, options, report, looks, progress):
             if isinstance(outcome, Problem):
                 found.add(index, outcome.kind, outcome.message)
             else:
@@ -108,6 +113,8 @@ def examine(source: Source, options: Options, progress: Progress = lambda result
         found.add(indices[place], kind, message)
     report.findings += found.in_order()
     _summarize(report, list(rows.values()), [usable[index] for index in sorted(usable)])
+    if report.media_dir is not None:
+        report.findings += _alike(report, looks)
     return report
 
 
@@ -162,9 +169,16 @@ def _any_video(rows: Iterable[Row], options: Options) -> bool:
 
 
 def _look_at_files(
-    rows: dict[int, Row], options: Options, report: Report, progress: Progress
+    rows: dict[int, Row],
+    options: Options,
+    report: Report,
+    looks: dict[str, tuple[int, ...]],
+    progress: Progress,
 ) -> Iterable[tuple[int, GroundedRow | Problem]]:
-    """(index, what came of it) for every row; the rows of one video go to one process, which reads its header once."""
+    """(index, what came of it) for every row; the rows of one video go to one process, which reads its header once.
+
+    `looks` gets the hashes of each video by its key.
+    """
     groups: dict[object, list[int]] = defaultdict(list)
     for index, row in rows.items():
         groups[row.video].append(index)
@@ -180,11 +194,27 @@ def _look_at_files(
             if isinstance(result, VideoResult):
                 if result.facts is not None:
                     facts[result.facts.video] = result.facts
+                looks.update((row.video_key, result.looks) for row in result.rows if isinstance(row, GroundedRow))
                 yield from zip(members[number], result.rows, strict=True)
             else:
                 problem = _failure(jobs[number], result)
                 yield from ((index, problem) for index in members[number])
     report.videos = [facts[name] for name in sorted(facts)]
+
+
+def _alike(report: Report, looks: dict[str, tuple[int, ...]]) -> Iterable[Finding]:
+    """A finding for every video like which others look that could become its rows' unrelated video."""
+    names = {row.video_key: row.video if isinstance(row.video, str) else row.video[0] for row in report.usable.grounded}
+    recording = dict(zip(report.usable.video_keys, report.usable.recordings, strict=True))
+    keys = list(recording)
+    others: dict[str, list[str]] = defaultdict(list)
+    for one, other in find_alike([looks.get(key, ()) for key in keys]):
+        if recording[keys[one]] != recording[keys[other]]:
+            others[keys[one]].append(names[keys[other]])
+    for key, alike in others.items():
+        more = f" and {len(alike) - _NAMED} more" if len(alike) > _NAMED else ""
+        message = f"{names[key]} looks like {', '.join(alike[:_NAMED])}{more}"
+        yield Finding("alike-videos", report.source.name, None, message)
 
 
 def _failure(job: VideoJob, failure: object) -> Problem:

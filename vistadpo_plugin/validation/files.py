@@ -9,20 +9,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from PIL import Image
 
 from vistadpo_plugin.data.rows.grounding import (
     GroundedRow,
     between,
     find_video,
+    frame_times,
     ground,
     inside_events,
     nearest_frame,
     outside_stretch,
-    times_and_size,
 )
 from vistadpo_plugin.data.rows.schema import Row, RowError
-from vistadpo_plugin.data.video.video import FrameSource, VideoError, image_size, open_image
+from vistadpo_plugin.data.video.video import FrameSource, VideoError, frame_size, image_size, open_image
+from vistadpo_plugin.validation.looks import look, places
 
 
 @dataclass(frozen=True)
@@ -45,13 +45,17 @@ class Problem:
 
 @dataclass(frozen=True)
 class VideoFacts:
-    """A video's frames: how many, over how many seconds, and their (width, height) in pixels."""
+    """A video's frames: how many, over how many seconds, and their (width, height) in pixels as they are shown.
+
+    `late` is how many seconds they begin after the sound.
+    """
 
     video: str
     is_file: bool
     frames: int
     seconds: float
     size: tuple[int, int]
+    late: float = 0.0
 
     @property
     def rate(self) -> float:
@@ -61,26 +65,30 @@ class VideoFacts:
 
 @dataclass(frozen=True)
 class VideoResult:
-    """Each row of a job, grounded or with its problem, and what the video is when it can be read."""
+    """Each row of a job, grounded or with its problem, and what the video is when it can be read.
+
+    `looks` are perceptual hashes of some of its frames, where frames were decoded.
+    """
 
     rows: tuple[GroundedRow | Problem, ...]
     facts: VideoFacts | None
+    looks: tuple[int, ...] = ()
 
 
 def inspect(job: VideoJob) -> VideoResult:
     """Read what the job's rows name. Never raises: whatever goes wrong is the problem of the rows it belongs to."""
     rows = [_grounded(row, job) for row in job.rows]
     good = [index for index, row in enumerate(rows) if isinstance(row, GroundedRow)]
-    facts, problems = None, {}
+    facts, problems, looks = None, {}, ()
     try:
         facts = _facts(find_video(job.rows[0].video, job.media_dir, job.rows[0].where), job.images_fps)
         if good and job.decode:
-            problems = _decode([rows[index] for index in good], job.images_fps)
+            problems, looks = _decode([rows[index] for index in good], job.images_fps)
     except Exception as error:
         problems = dict.fromkeys(range(len(good)), _problem(error, "unreadable-file"))
     for place, problem in problems.items():
         rows[good[place]] = problem
-    return VideoResult(tuple(rows), facts)
+    return VideoResult(tuple(rows), facts, looks)
 
 
 def _problem(error: Exception, kind: str) -> Problem:
@@ -99,27 +107,29 @@ def _grounded(row: Row, job: VideoJob) -> GroundedRow | Problem:
 
 
 def _facts(video: str | tuple[str, ...], images_fps: float) -> VideoFacts:
-    times, size = times_and_size(video, images_fps)
+    times = frame_times(video, images_fps)
     is_file = isinstance(video, str)
     # A single frame has no duration of its own; one of a folder is shown as long as any.
     step = times[-1] / (len(times) - 1) if len(times) > 1 else 1 / images_fps
     name = video if isinstance(video, str) else video[0]
-    return VideoFacts(name, is_file, len(times), float(times[-1] + step), size)
+    late = FrameSource(video, images_fps).late()
+    return VideoFacts(name, is_file, len(times), float(times[-1] + step), frame_size(video), late)
 
 
-def _decode(rows: Sequence[GroundedRow], images_fps: float) -> dict[int, Problem]:
-    """Decode the first and the last frame of the rows' video and the frames at event edges and keyframes, in one pass.
+def _decode(rows: Sequence[GroundedRow], images_fps: float) -> tuple[dict[int, Problem], tuple[int, ...]]:
+    """Decode the first and the last frame of the rows' video, those at event edges and keyframes, and a few to compare.
 
-    Returns the problems by index of the row.
+    In one pass. Returns the problems by index of the row, and the looks of the frames to compare.
     """
 
     def choose(times: np.ndarray) -> set[int]:
-        return {0, len(times) - 1}.union(*(_edges(row, times) for row in rows))
+        return {0, len(times) - 1, *places(times)}.union(*(_edges(row, times) for row in rows))
 
     try:
-        times, _ = FrameSource(rows[0].video, images_fps).read(choose, _touch)
+        times, seen = FrameSource(rows[0].video, images_fps).read(choose, look)
     except VideoError as error:
-        return dict.fromkeys(range(len(rows)), _problem(error, "undecodable-file"))
+        return dict.fromkeys(range(len(rows)), _problem(error, "undecodable-file")), ()
+    looks = tuple(seen[index] for index in dict.fromkeys(places(times)) if seen[index] is not None)
     problems = {}
     for index, row in enumerate(rows):
         try:
@@ -127,12 +137,7 @@ def _decode(rows: Sequence[GroundedRow], images_fps: float) -> dict[int, Problem
             _decode_images(row)
         except VideoError as error:
             problems[index] = _problem(error, "undecodable-file")
-    return problems
-
-
-def _touch(frame: Image.Image) -> tuple[int, int]:
-    """All we keep of a decoded frame."""
-    return frame.size
+    return problems, looks
 
 
 def _edges(row: GroundedRow, times: np.ndarray) -> set[int]:

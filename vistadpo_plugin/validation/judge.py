@@ -13,6 +13,7 @@ from vistadpo_plugin.data.rows.grounding import (
     NO_BOX_LEFT,
     NO_EVENT_FRAME,
     NO_OUTSIDE,
+    PICTURE_LATE,
     GroundedRow,
 )
 from vistadpo_plugin.data.rows.schema import IGNORED_FIELD, NO_AREA, NO_IRRELEVANT, Box
@@ -28,6 +29,7 @@ NOTE_KINDS = {
     EVENT_CUT: "event-cut",
     KEYFRAME_MOVED: "keyframe-moved",
     KEYFRAME_FIRST: "keyframe-folder",
+    PICTURE_LATE: "picture-late",
 }
 REASON_KINDS = {
     NO_EVENT_FRAME: "event-without-frame",
@@ -47,7 +49,7 @@ def judge(row: GroundedRow, view_keys: ViewKeys) -> Iterator[tuple[str, str]]:
         if kind in ("box-without-area", "box-outside-frame"):
             last = reasons.get("object") == NO_BOX_LEFT
             note += ": the row has no object term" if last else ", the row's other boxes stay"
-        yield kind, note
+        yield kind, f"{row.video_key}, by {row.late:.2f} s: {note}" if note == PICTURE_LATE else note
     for term, reason in reasons.items():
         if reason in REASON_KINDS:
             yield REASON_KINDS[reason], f"{reason}: the row has no {term} term"

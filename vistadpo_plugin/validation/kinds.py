@@ -80,6 +80,9 @@ KINDS = {
         "`box` is not four numbers",
         "Write `[x, y, width, height]` in pixels of the original frame, or a list of such boxes.",
     ),
+    "bad-group": Kind(
+        ERROR, "`group` is no name", "Write text or a whole number, the same for all videos of one recording."
+    ),
     "bad-folder": Kind(
         ERROR,
         "`clip_w`, `clip_l` or `frame` is no path",
@@ -149,7 +152,7 @@ KINDS = {
     "box-outside-frame": Kind(
         WARNING,
         "a box lies outside the frame",
-        "Give pixels of the original frame, from its top left corner; not shares of it, not those of a resized copy.",
+        "Give pixels of the frame as players show it, from its top left corner; not shares of it or a resized copy's.",
     ),
     "box-without-keyframe": Kind(
         WARNING,
@@ -160,6 +163,12 @@ KINDS = {
         WARNING,
         "all rows are about one video, so none is another row's negative",
         "Add rows of other videos, or set `vista_video_negative` to noise, black, reverse or shuffle.",
+        whole=True,
+    ),
+    "alike-videos": Kind(
+        WARNING,
+        "videos look alike, and may be taken for each other's unrelated video",
+        "Give rows of one recording the same `group`; leave others as they are.",
         whole=True,
     ),
     "same-answers": Kind(
@@ -201,6 +210,11 @@ KINDS = {
         NOTE,
         "a keyframe lies a little behind its video and is moved to the last frame",
         "Nothing, if times are rounded up to a second.",
+    ),
+    "picture-late": Kind(
+        NOTE,
+        "a picture begins later than its sound; times are counted from the sound",
+        "Nothing, if times were read in a player; else add the delay to times that count from the first frame.",
     ),
     "keyframe-folder": Kind(
         NOTE, "a keyframe folder holds several images; the first is taken", "Name the image itself if another is meant."

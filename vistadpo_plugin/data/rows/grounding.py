@@ -46,9 +46,10 @@ class GroundedRow:
     """A row whose files exist: absolute-enough paths, seconds inside the video, boxes inside the frame.
 
     `video` is a file or the images of a folder or list. `outside` is the longest stretch without the event.
-    `frame_size` (width, height) is the frame the boxes are drawn on, as it is shown. All times here count from the first
-    frame, `late` seconds after the ones its author wrote. `group` names the recording that the video is of. `off` says
-    why a grounding is missing: keys `event` and `outside` (clip term), `keyframe` and `box` (object term).
+    `frame_size` (width, height) is the frame the boxes are drawn on, as it is shown; (0, 0) where none is. All
+    times here count from the first frame, which comes `late` seconds after the 0 s of those its author wrote. `group`
+    names the recording that the video is of. `off` says why a grounding is missing: keys `event` and `outside` (clip
+    term), `keyframe` and `box` (object term).
     """
 
     id: str
@@ -238,9 +239,7 @@ def _clip_folders(row: Row, media_dir: str) -> tuple[tuple[str, ...], tuple[str,
     return _images(chosen, row.where), _images(rejected, row.where)
 
 
-def _events_inside(
-    row: Row, duration: float, late: float
-) -> tuple[tuple[tuple[float, float], ...], list[str]]:
+def _events_inside(row: Row, duration: float, late: float) -> tuple[tuple[tuple[float, float], ...], list[str]]:
     """The row's events counted from a first frame that comes `late` seconds after 0 s, and notes."""
     kept, notes = [], []
     close = late + duration

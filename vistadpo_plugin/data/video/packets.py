@@ -42,9 +42,9 @@ class VideoError(ValueError):
 
 
 def check_file(path: str) -> os.stat_result:
-    """The status of a regular file. Raises VideoError for anything else: a pipe would wait for ever, a device never end.
+    """The status of a regular file. Raises OSError where there is nothing, and VideoError for anything else.
 
-    And OSError where there is nothing.
+    A pipe would be waited for for ever, and a device may never end.
     """
     status = os.stat(path)
     if not stat.S_ISREG(status.st_mode):
@@ -203,7 +203,9 @@ def _starts_suffice(packets: Packets, pictures: list[Picture], reordered: bool) 
 
 def _sound_start(container: av.container.InputContainer) -> float | None:
     """Seconds on the container's clock at which the first of its sound tracks begins; None without one."""
-    starts = [stream.start_time * stream.time_base for stream in container.streams.audio if stream.start_time is not None]
+    starts = [
+        stream.start_time * stream.time_base for stream in container.streams.audio if stream.start_time is not None
+    ]
     return float(min(starts)) if starts else None
 
 

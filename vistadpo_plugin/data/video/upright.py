@@ -1,7 +1,7 @@
 """How a stored picture is shown: turned or mirrored as its display matrix says, its pixels made square.
 
-Phones store what they film as the sensor lies and put a matrix beside it; DVDs store pixels that are not square. Players
-undo both, and people draw boxes on what players show. So do we: everywhere a frame is as it is shown.
+Phones store what they film as the sensor lies and put a matrix beside it; DVDs store pixels that are not square.
+Players undo both, and people draw boxes on what players show. So do we: everywhere a frame is as it is shown.
 """
 
 from __future__ import annotations
