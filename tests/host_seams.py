@@ -90,6 +90,7 @@ data.formatter
     EmptyFormatter | slots, ... | models/pllava.py
 data.mm_plugin
     get_mm_plugin | name, image_token, video_token, ... | models/pllava.py, models/llava_onevision.py
+    MMPluginMixin._get_video_sample_indices | video_stream, ... | models/as_stored.py
     BasePlugin | fields: image_token, video_token, audio_token, expand_mm_tokens | models/exact_frames.py
     BasePlugin.process_messages | messages, images, videos, audios, processor \
 | models/exact_frames.py, models/refusal.py
@@ -141,4 +142,5 @@ api.app
     create_stream_chat_completion_response | request, chat_model | host.py:_patch_api
 api.common
     check_lfi_path | path | serving/requests.py
+    SAFE_MEDIA_PATH | | serving/requests.py
 """

@@ -3,22 +3,33 @@
 from __future__ import annotations
 
 import shutil
+import time
 from pathlib import Path
 from typing import Any
 
 from PIL import Image
 
 from vistadpo_plugin.demo.shapes import Scene, write_video
+from vistadpo_plugin.validation.files import VideoJob, VideoResult, inspect
 
 SIZE = (160, 120)
 PLAIN: dict[str, Any] = {"video": "a.mp4", "prompt": "What moves?", "chosen": "A dog.", "rejected": "A cat."}
 GROUNDED: dict[str, Any] = {**PLAIN, "event": [1, 2], "keyframe": 1.5, "box": [60, 50, 20, 20]}
 
+HANGS = "hangs.mp4"
+
+
+def inspect_or_hang(job: VideoJob) -> VideoResult:
+    """In the place of `inspect`: a video of one name is like a damaged file that sends the library into a loop."""
+    if job.rows[0].video == HANGS:
+        time.sleep(3600)
+    return inspect(job)
+
 
 def make_media(media: Path) -> Path:
-    """a.mp4, b.mp4 (a copy), six frames in a folder, one key image, a folder of two, and a broken file of each kind."""
+    """a.mp4, b.mp4 (with another background), six frames in a folder, one key image, a folder of two, and a broken file of each kind."""
     write_video(Scene(40, 0, ()), media / "a.mp4")
-    shutil.copy(media / "a.mp4", media / "b.mp4")
+    write_video(Scene(40, 1, ()), media / "b.mp4")
     for name in ("frames", "keys", "empty"):
         (media / name).mkdir()
     for index in range(6):

@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 from conftest import SHARED, needs_shared
-from doctor_media import GROUNDED, PLAIN, make_media
+from doctor_media import GROUNDED, HANGS, PLAIN, inspect_or_hang, make_media
 
+from vistadpo_plugin.validation import examine as examination
 from vistadpo_plugin.validation.examine import Options, Report, examine
 from vistadpo_plugin.validation.source import find_source
 
@@ -135,16 +136,12 @@ def test_rows_of_a_json_list_are_numbered_from_0(media: Path, tmp_path: Path) ->
 
 
 def test_a_video_that_hangs_is_named_and_the_rest_goes_on(
-    report: Callable[..., Report], media: Path, tmp_path: Path
+    report: Callable[..., Report], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Opening a pipe that nobody writes to never returns."""
-    import os
-
-    os.mkfifo(tmp_path / "pipe.mp4")
-    pipe = {"video": str(tmp_path / "pipe.mp4")}
-    made = report({**GROUNDED, **pipe}, GROUNDED, {**GROUNDED, **B}, time_limit=1.0)
+    monkeypatch.setattr(examination, "inspect", inspect_or_hang)
+    made = report({**GROUNDED, "video": HANGS}, GROUNDED, {**GROUNDED, **B}, time_limit=1.0)
     assert places(made) == [("file-hangs", 1)] and len(made.usable) == 2
-    assert "pipe.mp4" in made.findings[0].message and "--time-limit" in made.findings[0].message
+    assert HANGS in made.findings[0].message and "--time-limit" in made.findings[0].message
 
 
 DEGENERATE = {

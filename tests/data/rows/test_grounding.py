@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -80,11 +81,19 @@ def test_a_full_row_has_nothing_off(grounded: Any) -> None:
     assert row.boxes == ((1.0, 2.0, 3.0, 4.0),)
 
 
-def test_nothing_is_decoded(grounded: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nothing_is_decoded_but_one_picture_where_there_is_a_box(
+    grounded: Any, media: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The picture tells how the frame that the box is drawn on is turned."""
     passes = count_decodes(monkeypatch)
     for video in ("a.mp4", "irregular.mkv"):
-        grounded(video=video, event=[0.5, 0.72], keyframe=1.5, box=[1, 2, 3, 4])
+        os.link(media / video, media / f"fresh_{video}")  # a name that no cache knows
+        grounded(video=f"fresh_{video}", event=[0.5, 0.72], keyframe=1.5)
+        grounded(video=f"fresh_{video}", event=[0.5, 0.72], keyframe="key.png", box=[1, 2, 3, 4])
     assert passes == []
+    for _ in range(2):
+        grounded(video="fresh_a.mp4", keyframe=1.5, box=[1, 2, 3, 4])
+    assert passes == ["fresh_a.mp4"]
 
 
 # --- events

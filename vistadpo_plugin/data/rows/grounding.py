@@ -133,7 +133,8 @@ def _ground(row: Row, media_dir: str, images_fps: float) -> GroundedRow:
     video = find_video(row.video, media_dir, row.where)
     needs_times = bool(row.events) or isinstance(row.keyframe, float)
     # Where nothing else opens the file, this tells whether it can be opened.
-    video_size = frame_size(video) if row.boxes or not needs_times else (0, 0)
+    boxed = bool(row.boxes) and not isinstance(row.keyframe, str)
+    video_size = frame_size(video) if boxed or not needs_times else (0, 0)
     late = FrameSource(video, images_fps).late() if needs_times else 0.0
     notes, off = [*row.notes, *([PICTURE_LATE] if late else [])], {}
 
