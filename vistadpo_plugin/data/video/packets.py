@@ -58,7 +58,7 @@ def pixel_limit() -> int | None:
 
 
 def decoder_options() -> dict[str, str]:
-    """What makes libavcodec refuse larger frames, in probing a file too, whatever its header says."""
+    """What makes libavcodec refuse larger frames, whatever the file's header says."""
     limit = pixel_limit()
     return {} if limit is None else {"max_pixels": str(limit)}
 
@@ -67,8 +67,9 @@ def open_video(path: str) -> av.container.InputContainer:
     """Open a file that holds its video itself. Raises VideoError for what is none, and what `AV_ERRORS` lists."""
     check_file(path)
     try:
-        # Titles and the like are none of our business, whatever their encoding.
-        return av.open(path, options=_ONLY_CONTAINERS | decoder_options(), metadata_errors="replace")
+        # Titles and the like are none of our business, whatever their encoding. Options of streams make PyAV 16 crash
+        # at containers whose header does not list their streams (mpegts).
+        return av.open(path, container_options=_ONLY_CONTAINERS, metadata_errors="replace")
     except av.error.ValueError as error:  # how a demuxer that is not allowed is said
         raise VideoError(
             f"{path} is no video file of a kind that is read ({', '.join(CONTAINERS)}): {error.strerror}."
