@@ -27,7 +27,7 @@ def inspect_or_hang(job: VideoJob) -> VideoResult:
 
 
 def make_media(media: Path) -> Path:
-    """a.mp4, b.mp4 (with another background), six frames in a folder, one key image, a folder of two, and a broken file of each kind."""
+    """a.mp4, b.mp4 (of another background), six frames, one key image, a folder of two, a broken file of each kind."""
     write_video(Scene(40, 0, ()), media / "a.mp4")
     write_video(Scene(40, 1, ()), media / "b.mp4")
     for name in ("frames", "keys", "empty"):

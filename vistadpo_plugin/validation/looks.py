@@ -21,7 +21,7 @@ _BITS = 64
 # Frames encoded again differ in a few bits, unrelated ones in about half of them.
 _NEAR_BITS = 8
 # Grey levels; black frames and title cards look like others whatever the video.
-_FLAT_SPREAD = 12.0
+_FLAT_SPREAD = 4.0
 # More than half of the frames have to be alike, of at least so many.
 _LEAST_FRAMES = 3
 

@@ -61,12 +61,10 @@ def test_a_pipe_and_a_device_are_refused_at_once(tmp_path: Path) -> None:
             with pytest.raises(VideoError, match=f"{path} is no regular file"):
                 read(path)
     write_images(tmp_path / "frames", range(2))
-    os.mkfifo(tmp_path / "frames" / "pipe.png")
-    for changes in ({"video": pipe}, {"keyframe": pipe}, {"video": "frames", "keyframe": 1.0, "box": [1, 1, 9, 9]}):
-        row = {"video": "frames", "prompt": "p", "chosen": "c", "rejected": "r", **changes}
-        if changes["video" if "video" in changes else "keyframe"] == pipe:
-            with pytest.raises(RowError, match=r"pipe\.mp4 is no regular file"):
-                ground(parse_row(row, "rows.jsonl:1"), str(tmp_path), 2.0)
+    for change in ({"video": pipe}, {"video": pipe, "event": [1, 2]}, {"keyframe": pipe}, {"video": [pipe]}):
+        row = {"video": "frames", "prompt": "p", "chosen": "c", "rejected": "r", **change}
+        with pytest.raises(RowError, match=r"pipe\.mp4 is no regular file"):
+            ground(parse_row(row, "rows.jsonl:1"), str(tmp_path), 2.0)
 
 
 def test_a_frame_has_no_more_pixels_than_an_image_may_have(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from conftest import SHARED, needs_shared
 from data.barcode_video import HEIGHT, WIDTH
-from filmed import MATRICES, as_shown, set_matrix, write_film
+from data.filmed import MATRICES, as_shown, set_matrix, write_film
 from PIL import Image
 
 from vistadpo_plugin.data.rows.grounding import ground
