@@ -89,11 +89,12 @@ def test_chat_is_shown_what_training_is_shown(tmp_path: Path) -> None:
     from data.filmed import MATRICES, set_matrix, write_film
 
     from vistadpo_plugin.data.rows.grounding import GroundedRow
+    from vistadpo_plugin.data.views.keys import ViewKeys
     from vistadpo_plugin.data.views.views import FULL
 
     path = set_matrix(write_film(tmp_path / "film.mp4", pixel="4:3"), MATRICES["a quarter to the left"])
     (asked,) = read_videos([str(path)], AnyPlugin(), None)
-    builder = FrameCounts(AnyPlugin(), None, VistaArguments()).builder(seed=0)
+    builder = FrameCounts(AnyPlugin(), None, ViewKeys.of(VistaArguments())).builder(seed=0)
     trained = builder.build(GroundedRow("1", "w", str(path)), None, {FULL})[FULL]
     assert [image.size for image in asked] == [(48, 85)] * len(trained)
     assert [image.tobytes() for image in asked] == [image.tobytes() for image in trained]

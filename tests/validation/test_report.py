@@ -96,7 +96,8 @@ def test_the_json(report: Report) -> None:
     assert made["terms"]["clip"] == {"rows": 2, "without": {}}
     assert made["terms"]["object"] == {"rows": 0, "without": {"no keyframe": 2}}
     assert made["videos"][1] == {
-        "video": "1.mp4", "is_file": True, "frames": 100, "seconds": 4.0, "size": (160, 120), "frames_per_second": 25.0
+        "video": "1.mp4", "is_file": True, "frames": 100, "seconds": 4.0, "size": (160, 120), "late": 0.0,
+        "frames_per_second": 25.0,
     }  # fmt: skip
     assert made["texts"]["chosen_longer"] == 2 and made["texts"]["lengths"]["rejected"]["mean"] == 2
 

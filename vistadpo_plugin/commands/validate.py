@@ -45,7 +45,7 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
     media = parser.add_mutually_exclusive_group()
     media.add_argument("--media-dir", help="folder below which the videos are (default: the folder of the data)")
     media.add_argument("--no-media", action="store_true", help="judge the annotations only, look for no videos")
-    parser.add_argument("--no-decode", action="store_true", help="read headers and one picture a video, no more (much faster)")
+    parser.add_argument("--no-decode", action="store_true", help="read headers and one picture a video (much faster)")
     parser.add_argument(
         "--video-fps", type=_positive, default=2.0, help="the recipe's video_fps, for folders of frames (default: 2)"
     )
