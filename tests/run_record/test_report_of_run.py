@@ -261,18 +261,16 @@ def test_every_value_is_read_back_as_it_was() -> None:
 
 def test_secrets_inside_of_values_stay_out_too() -> None:
     given = {
-        "ray_init_kwargs": {"runtime_env": {"env_vars": {"HF_TOKEN": "x1", "WANDB_API_KEY": "x2", "HOME": "/h"}}},
+        "ray_init_kwargs": {
+            "runtime_env": {"working_dir": ".", "env_vars": {"HF_TOKEN": "x1", "WANDB_API_KEY": "x2", "HOME": "/h"}}
+        },
         "deepspeed": '{"comet": {"api_key": "x3", "project": "p"}}',
         "om_hub_token": None,
         "add_special_tokens": "<a>,<b>",
     }
     resolved = resolve(given, VistaArguments())
     assert not any(secret in resolved.to_yaml() for secret in ("x1", "x2", "x3"))
-    assert resolved.left_out == (
-        "ray_init_kwargs.runtime_env.env_vars.HF_TOKEN",
-        "ray_init_kwargs.runtime_env.env_vars.WANDB_API_KEY",
-        "deepspeed.comet.api_key",
-    )
-    assert resolved.given["ray_init_kwargs"] == {"runtime_env": {"env_vars": {"HOME": "/h"}}}
+    assert resolved.left_out == ("ray_init_kwargs.runtime_env.env_vars", "deepspeed.comet.api_key")
+    assert resolved.given["ray_init_kwargs"] == {"runtime_env": {"working_dir": "."}}
     assert json.loads(resolved.given["deepspeed"]) == {"comet": {"project": "p"}}
     assert resolved.given["add_special_tokens"] == "<a>,<b>" and resolved.given["om_hub_token"] is None
