@@ -78,7 +78,7 @@ def read_recipe(path: Path) -> Recipe:
     """An evaluation recipe. Raises RecipeError for a file that is none, with the key that is wrong."""
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:
         raise RecipeError(f"cannot read the recipe: {error}") from None
     recipe = _mapping(content, "the recipe")
     _check_names(recipe, (*_OWN_KEYS, *HOST_KEYS), "key")
