@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from vistadpo_plugin.commands import convert_checkpoint
+from vistadpo_plugin.commands.pipe import outlive_readers
 from vistadpo_plugin.data.rows.dataset_info import merge_info, write_info, write_rows
 from vistadpo_plugin.data.rows.reader import read_rows
 from vistadpo_plugin.datasets.accounting import Account
@@ -138,4 +139,5 @@ def _read(path: Path, account: Account) -> list[tuple[str, dict[str, Any]]]:
 
 
 if __name__ == "__main__":
+    outlive_readers()
     sys.exit(main())
