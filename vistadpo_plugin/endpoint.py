@@ -19,7 +19,7 @@ from urllib.parse import unquote
 
 from tqdm import tqdm
 
-from vistadpo_plugin.run_record.secrets import holds_secret
+from vistadpo_plugin.secrets.texts import holds_secret
 
 RETRIES = 4
 MAX_FAILURES_IN_A_ROW = 5

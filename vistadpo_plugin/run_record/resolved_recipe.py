@@ -15,7 +15,8 @@ from typing import Any
 import yaml
 
 from vistadpo_plugin.arguments import VistaArguments
-from vistadpo_plugin.run_record.secrets import holds_secret, is_closed_block, is_secret_name, is_secret_value
+from vistadpo_plugin.secrets.names import is_closed_block, is_secret_name, is_secret_value
+from vistadpo_plugin.secrets.texts import holds_secret
 
 # PyYAML writes the text 1e-5 bare, which OmegaConf, the host's reader, takes for a number.
 _LIKE_A_NUMBER = re.compile(r"[-+]?\.?\d")
