@@ -44,8 +44,8 @@ class GroundedRow:
     """A row whose files exist: absolute-enough paths, seconds inside the video, boxes inside the frame.
 
     `video` is a file or the images of a folder or list. `outside` is the longest stretch without the event.
-    `frame_size` (width, height) is the frame the boxes are drawn on. `off` says why a grounding is missing: keys
-    `event` and `outside` (clip term), `keyframe` and `box` (object term).
+    `frame_size` (width, height) is the frame the boxes are drawn on, `drawn` are the boxes as written. `off` says why a
+    grounding is missing: keys `event` and `outside` (clip term), `keyframe` and `box` (object term).
     """
 
     id: str
@@ -58,6 +58,7 @@ class GroundedRow:
     keyframe: float | str | None = None
     frame_size: tuple[int, int] = (0, 0)
     boxes: tuple[Box, ...] = ()
+    drawn: tuple[Box, ...] = ()
     off: dict[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
@@ -105,6 +106,7 @@ def assume_files(row: Row) -> GroundedRow:
         clip_negative_images=() if row.clip_rejected is None else (row.clip_rejected,),
         keyframe=row.keyframe,
         boxes=row.boxes,
+        drawn=row.boxes,
         off=_missing(row, row.keyframe, row.boxes),
         notes=row.notes,
     )
@@ -155,6 +157,7 @@ def _ground(row: Row, media_dir: str, images_fps: float) -> GroundedRow:
         keyframe=keyframe,
         frame_size=boxed_size,
         boxes=boxes,
+        drawn=row.boxes,
         off=_missing(row, keyframe, boxes) | off,
         notes=tuple(notes + keyframe_notes + box_notes),
     )
