@@ -6,6 +6,7 @@ import base64
 import dataclasses
 import hashlib
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ DB_PASS userPassword passphrase token accessToken access_token refresh_token hfT
 hub_token auth_token authToken bearer_token Authorization authorization auth basic_auth SLACK_WEBHOOK slackWebhookUrl
 webhook_url cookie cookies session_cookie sessionid GITHUB_PAT pat dsn SENTRY_DSN credential credentials creds
 connection_string account_key storageAccountKey ssh_key signing_key encryption_key wandb_key COMET_KEY kaggleKey
-jwt oauth_token signature netrc key api_tokens passcode _redis_password hftoken openaikey
+passWord TOKEN_HF keyOpenAI jwt oauth_token signature netrc key api_tokens passcode _redis_password hftoken openaikey
 """.split()
 
 VALUES = {
@@ -59,6 +60,8 @@ VALUES = {
     "Hugging Face": HF,
     "Hugging Face inside": f"see {HF}.",
     "OpenAI": f"sk-proj-{LETTERS}",
+    "OpenAI, old": "sk-abcdefghijklmnopqrstuvwx",
+    "Replicate's header": "Token abc123def456",
     "Anthropic": f"sk-ant-api03-{LETTERS}",
     "GitHub": f"ghp_{LETTERS}abcd",
     "GitHub, fine": f"github_pat_{LETTERS}",
@@ -157,7 +160,7 @@ def test_a_value_tells(form: str) -> None:
     resolved = resolve(given, VistaArguments())
     text = resolved.to_yaml() + str(resolved.left_out)
     assert not any(secret in text for secret in ("swordfish", "user:pw", "0123abcd", "0a1b2c3d", "abc123", "MIIEp"))
-    assert not any(secret in text for secret in (LETTERS[:20], "AKIA", "xoxb", "eyJz", "bWU6"))
+    assert not any(secret in text for secret in (LETTERS[:20], "sk-abc", "AKIA", "xoxb", "eyJz", "bWU6"))
     assert resolved.left_out, "what is left out is named"
     assert resolved.given["ray_init_kwargs"]["before"] == 1 and resolved.given["learning_rate"] == 1e-5
 
@@ -192,6 +195,17 @@ def test_of_the_hosts_keys_only_these_are_secret() -> None:
         *("hf_hub_token", "ms_hub_token", "om_hub_token", "hub_token"),
         *("swanlab_api_key", "swanlab_lark_secret", "swanlab_lark_webhook_url"),
     }
+
+
+LONG = ["x" * 50_000, "a-" * 25_000, "word " * 10_000, "https://h/" + "hook/" * 2000, "a:b@" * 9999]
+
+
+@pytest.mark.parametrize("text", LONG, ids=lambda text: text[:12])
+def test_a_long_text_takes_no_long_time(text: str) -> None:
+    """Seconds at most; a pattern that looks again from every letter takes minutes."""
+    begun = time.monotonic()
+    resolve({"default_system": text}, VistaArguments())
+    assert time.monotonic() - begun < 20
 
 
 def test_facts_beside_the_recipe_are_held_against_it_too() -> None:

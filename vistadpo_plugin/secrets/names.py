@@ -12,13 +12,22 @@ _ANYWHERE = frozenset(
     "csrf xsrf mnemonic netrc connstr apikey authkey".split()
 )
 _AT_THE_END = frozenset("token key pat pass pw auth sig signature sas session sid pin pem".split())
-_ANYWHERE_TOGETHER = ("connection string", "conn str", "pin code", "session id", "shared access")
+_ANYWHERE_TOGETHER = (
+    "connection string",
+    "conn str",
+    "pass word",
+    "pass phrase",
+    "pin code",
+    "session id",
+    "shared access",
+)
 _KINDS_OF_KEY = frozenset("access account api auth encryption private secret service signing ssh".split())
 _KINDS_OF_TOKENS = frozenset("access api auth bearer hf hub refresh".split())
 _RUN_TOGETHER = re.compile(
     r".(token|secret|password|passwd|passphrase|webhook|cookie|credentials?)$|(db|pg|root|user)pass$|sessionid$"
     r"|(api|access|auth|secret|private|ssh|ai)key$"
 )
+_AT_THE_START = re.compile(r"(TOKEN|KEY)_[A-Z]|(token|key)[A-Z]|token_value$")  # `TOKEN_HF`, `keyOpenAI`
 # What makes the word behind it an ordinary one: the tokens of a vocabulary, the keys of a table.
 _ORDINARY = {
     "token": frozenset(
@@ -53,7 +62,7 @@ def is_secret_name(name: str) -> bool:
     before, last = (words[-2] if pairs else ""), words[-1]
     if last in _AT_THE_END:
         return before not in _ORDINARY.get(last, ())
-    return any(_RUN_TOGETHER.search(word) for word in words)
+    return bool(_AT_THE_START.match(name)) or any(_RUN_TOGETHER.search(word) for word in words)
 
 
 def is_closed_block(name: str, value: Any) -> bool:

@@ -17,24 +17,24 @@ from vistadpo_plugin.secrets.names import is_plain, is_secret_name, is_secret_va
 
 # `api_key=..`, `"token": ".."`, `--password ..`, `?sig=..`; the value is not consumed, it may be an assignment itself.
 _ASSIGNED = re.compile(
-    r"""(?P<name>[\w.-]+)["']?\]?\s*(?P<sign>:=|=>|=|:(?!//))\s*["']?(?=(?P<value>[^\s,;&"'}\])]+))"""
+    r"""(?<![\w.-])(?P<name>[\w.-]++)["']?\]?\s*+(?P<sign>:=|=>|=|:(?!//))\s*["']?(?=(?P<value>[^\s,;&"'}\])]+))"""
 )
-_OPTION = re.compile(r"(?P<name>--?[A-Za-z][\w-]*)\s+(?=(?P<value>[^\s-]\S*))")
+_OPTION = re.compile(r"(?<![\w-])(?P<name>--?[A-Za-z][\w-]*+)\s+(?=(?P<value>[^\s-]\S*))")
 _ASSIGNMENT_WORDS = 4  # a line with no more words is `name: value`, not prose
 _LONG = 16
 
-_ADDRESS = re.compile(r"\b(?P<scheme>[a-z][a-z0-9+.-]*)://(?P<who>[^/\s?#@]*)@", re.IGNORECASE)
+_ADDRESS = re.compile(r"(?<![a-z0-9+.-])(?P<scheme>[a-z][a-z0-9+.-]*+)://(?P<who>[^/\s?#@]*)@", re.IGNORECASE)
 _USER_ONLY = ("git", "git+ssh", "rsync", "sftp", "ssh", "svn+ssh")  # schemes whose user is no secret
 _SHAPES = re.compile(
-    r"\b[\w.-]+:[^\s@/:]+@(localhost\b|[\w-]+\.[\w.-]+|[\w.-]+:\d+\b)"  # user:password@host
+    r"(?<![\w.-])[\w.-]++:[^\s@/:]+@(localhost\b|[\w-]+\.[\w.-]+|[\w.-]+:\d+\b)"  # user:password@host
     r"|https?://\S*hooks?\b\S*/[\w-]{8}"  # who knows the address may post
     r"|\b\d{8,10}:[\w-]{35}\b"  # Telegram, inside of an address
     r"|\b(hf|api_org|gsk|npm|r8|xai|github_pat|dckr_pat|wandb_v1)_[A-Za-z0-9_]{16}"
     r"|\b(nvapi|pplx|tvly|glpat|pypi)-[\w-]{16}"
-    r"|\bsk-(?=[\w-]*\d)[\w-]{16}|\bAIza[\w-]{30}|\bya29\.[\w-]{16}"
+    r"|\bsk-([A-Za-z0-9]{20}|(?=[\w-]*\d)[\w-]{16})|\bAIza[\w-]{30}|\bya29\.[\w-]{16}"
     r"|\beyJ[\w-]{8,}\.[\w-]{8,}"  # JSON Web Token
     r"|-----BEGIN [A-Z ]*PRIVATE KEY"
-    r"|\bBearer\s+(?=\S*\d)[\w.~+/=-]{8}"
+    r"|\b(Bearer|Token|ApiKey)\s+(?=\S*\d)[\w.~+/=-]{8}"
 )
 _BASIC = re.compile(r"\bBasic\s+([A-Za-z0-9+/]{6,}={0,2})")
 _RANDOM = re.compile(r"(?=[^\d]*\d)(?=[^a-z]*[a-z])(?=[^A-Z]*[A-Z])[A-Za-z0-9+=]{22,}")
