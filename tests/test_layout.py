@@ -34,6 +34,7 @@ ORDER = (
     ("data.video",),
     ("arguments",),
     ("endpoint", "watcher"),
+    ("secrets",),
 )
 """A room may import rooms below it, none above it and none beside it. Every package and module has a room here."""
 

@@ -6,22 +6,30 @@ interrupted, or repeated with another rule, asks nothing twice.
 
 from __future__ import annotations
 
-import concurrent.futures
+import asyncio
 import hashlib
 import json
 import os
-import threading
-import time
+import sys
+from collections import deque
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 from tqdm import tqdm
 
+from vistadpo_plugin.secrets.texts import holds_secret
+
 RETRIES = 4
 MAX_FAILURES_IN_A_ROW = 5
-TIMEOUT_SECONDS = 60.0
+TIMEOUT_SECONDS = 60.0  # for one try to connect, or without a byte
+TOTAL_SECONDS = 180.0  # for one request, all tries and waits together
+GRACE_SECONDS = 5.0  # for replies under way when the asking stops early
 TEMPERATURE = SEED = 0
+
+NO_KEY = "none"  # what is sent where the endpoint wants none
+_PART_OF_KEY = 8  # so many letters of the key in a row are not shown
 
 Messages = list[dict[str, str]]
 """One conversation as the protocol has it: [{"role": ..., "content": ...}, ...]."""
@@ -88,18 +96,18 @@ class ReplyCache:
 
 
 class Pace:
-    """At most so many starts a minute, over all threads."""
+    """At most so many starts a minute."""
 
     def __init__(self, per_minute: float):
         self._gap = 60.0 / per_minute
-        self._lock = threading.Lock()
         self._next = 0.0
 
-    def wait(self) -> None:
-        with self._lock:
-            start = max(time.monotonic(), self._next)
-            self._next = start + self._gap
-        time.sleep(max(0.0, start - time.monotonic()))
+    async def wait(self) -> None:
+        """Return when it is one's turn."""
+        now = asyncio.get_running_loop().time()
+        start = max(now, self._next)
+        self._next = start + self._gap
+        await asyncio.sleep(start - now)
 
 
 def open_client(base_url: str | None, caller: Caller) -> Any:
@@ -112,12 +120,12 @@ def open_client(base_url: str | None, caller: Caller) -> Any:
     except ImportError:
         install = f"pip install '{caller.install}' (or pip install openai)"
         raise ChatError(f"{caller.needs} needs the openai client: {install}.") from None
-    key = os.environ.get("OPENAI_API_KEY") or ("none" if base_url else None)
+    key = os.environ.get("OPENAI_API_KEY") or (NO_KEY if base_url else None)
     if key is None:
         without = f"{caller.base_url} of an endpoint that wants none"
         raise ChatError(f"{caller.needs} needs a key in OPENAI_API_KEY, or {without}.")
     # The client waits longer after every failure, and as long as the server says where it says so.
-    return openai.OpenAI(api_key=key, base_url=base_url, max_retries=RETRIES, timeout=TIMEOUT_SECONDS)
+    return openai.AsyncOpenAI(api_key=key, base_url=base_url, max_retries=RETRIES, timeout=TIMEOUT_SECONDS)
 
 
 @dataclass
@@ -134,21 +142,35 @@ class Chat:
     def ask(self, requests: list[Messages]) -> list[str | None]:
         """The reply to each request, None where the endpoint gave none. Equal requests are asked once.
 
-        Raises ChatError when it refuses us (key, model, address) or fails several times in a row. Replies that came
-        before that are in the cache, as after Ctrl-C.
+        Raises ChatError when it refuses us (key, model, address) or fails several times in a row, KeyboardInterrupt
+        after Ctrl-C. Replies that came before that are in the cache, and those under way have `GRACE_SECONDS` to come;
+        a second Ctrl-C ends at once.
         """
         by_content = {_encoded(request): request for request in requests}
         replies = {content: self.cache.get(request) for content, request in by_content.items()}
-        wanted = [content for content, reply in replies.items() if reply is None]
+        wanted = deque(content for content, reply in replies.items() if reply is None)
+        if wanted:
+            asyncio.run(self._ask_all(wanted, by_content, replies))
+        return [replies[_encoded(request)] for request in requests]
+
+    async def _ask_all(
+        self, wanted: deque[bytes], by_content: dict[bytes, Messages], replies: dict[bytes, str | None]
+    ) -> None:
+        """Fill in `replies`, and the cache."""
+        import openai
+
         failures = 0
-        pool = concurrent.futures.ThreadPoolExecutor(self.parallel)
-        pending = {pool.submit(self._ask, by_content[content]): content for content in wanted}
-        try:
-            done = concurrent.futures.as_completed(pending)
-            for future in tqdm(done, self.caller.doing, len(wanted), unit=self.caller.unit, disable=None):
-                content = pending[future]
+        bar = tqdm(desc=self.caller.doing, total=len(wanted), unit=self.caller.unit, disable=None)
+
+        async def work(client: Any) -> None:
+            nonlocal failures
+            while wanted:
+                await self.pace.wait()
+                if not wanted:
+                    return
+                content = wanted.popleft()
                 try:
-                    replies[content] = future.result()
+                    reply = await self._ask(client, by_content[content])
                 except NoReply as error:
                     failures += 1
                     if failures == MAX_FAILURES_IN_A_ROW:
@@ -158,43 +180,68 @@ class Chat:
                         ) from None
                 else:
                     failures = 0
-                    self.cache.add(by_content[content], replies[content])
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
-            # Stopped early: replies that were under way have come by now, and are paid for.
-            for future, content in pending.items():
-                if replies[content] is None and not future.cancelled() and future.exception() is None:
-                    self.cache.add(by_content[content], future.result())
-        return [replies[_encoded(request)] for request in requests]
+                    replies[content] = reply
+                    self.cache.add(by_content[content], reply)
+                bar.update()
 
-    def _ask(self, messages: Messages) -> str:
+        # Connections belong to the loop they are made in, and every call has its own.
+        with bar:
+            async with openai.DefaultAsyncHttpxClient() as connections:
+                client = self.client.copy(http_client=connections)
+                workers = [asyncio.create_task(work(client)) for _ in range(min(self.parallel, len(wanted)))]
+                try:
+                    done, _ = await asyncio.wait(workers, return_when=asyncio.FIRST_EXCEPTION)
+                    for worker in done:
+                        worker.result()
+                except asyncio.CancelledError:  # Ctrl-C; the next one is not caught
+                    print(f"\nwaiting up to {GRACE_SECONDS:g} s for replies; Ctrl-C again: at once", file=sys.stderr)
+                    raise
+                finally:
+                    # Stopped early: replies under way are paid for.
+                    wanted.clear()
+                    await asyncio.wait(workers, timeout=GRACE_SECONDS)
+                    for worker in workers:
+                        worker.cancel()
+                    await asyncio.gather(*workers, return_exceptions=True)
+
+    async def _ask(self, client: Any, messages: Messages) -> str:
         """One reply. Raises NoReply for a passing failure, ChatError for a lasting one."""
         import openai
 
-        self.pace.wait()
         try:
-            reply = self.client.chat.completions.create(
-                model=self.model, messages=messages, temperature=TEMPERATURE, seed=SEED
-            )
+            async with asyncio.timeout(TOTAL_SECONDS):
+                reply = await client.chat.completions.create(
+                    model=self.model, messages=messages, temperature=TEMPERATURE, seed=SEED
+                )
+        except TimeoutError:
+            raise NoReply(f"no reply within {TOTAL_SECONDS:g} s, all tries together") from None
         except (openai.AuthenticationError, openai.PermissionDeniedError) as error:
-            raise ChatError(f"the endpoint refuses the key in OPENAI_API_KEY: {_short(error)}") from None
+            raise ChatError(f"the endpoint refuses the key in OPENAI_API_KEY: {self._short(error)}") from None
         except (openai.NotFoundError, openai.BadRequestError, openai.UnprocessableEntityError) as error:
             check = f"check {self.caller.model} and {self.caller.base_url}"
-            raise ChatError(f"the endpoint refuses the request; {check}: {_short(error)}") from None
+            raise ChatError(f"the endpoint refuses the request; {check}: {self._short(error)}") from None
         except (openai.APIError, ValueError) as error:  # ValueError: a body that is no JSON
-            raise NoReply(_short(error)) from None
+            raise NoReply(self._short(error)) from None
         choices = getattr(reply, "choices", None)
         text = choices[0].message.content if choices and choices[0].message else None
         if isinstance(text, str):
             return text
-        raise NoReply(f"a reply without a text: {_short(reply)}")
+        raise NoReply(f"a reply without a text: {self._short(reply)}")
+
+    def _short(self, value: object) -> str:
+        """What an endpoint said, in one short line and without the key, which some repeat."""
+        key = self.client.api_key
+        size = min(_PART_OF_KEY, len(key))
+        parts = set() if key == NO_KEY else {key[start : start + size] for start in range(len(key) - size + 1)}
+
+        def shown(word: str) -> str:
+            plain = unquote(word)
+            return "[left out]" if holds_secret(word) or any(part in plain for part in parts) else word
+
+        text = " ".join(map(shown, str(value).split()))
+        return text if len(text) <= 200 else text[:197] + "..."
 
 
 def _encoded(value: Any) -> bytes:
     """JSON; half a surrogate pair, which models do write, is kept as it is."""
     return json.dumps(value, ensure_ascii=False).encode("utf-8", "surrogatepass")
-
-
-def _short(value: object) -> str:
-    text = " ".join(str(value).split())
-    return text if len(text) <= 200 else text[:197] + "..."

@@ -121,9 +121,23 @@ def test_what_is_no_recipe_is_refused(tmp_path: Path, check: Callable[..., tuple
     assert "a recipe is a .yaml file" in check("no_recipe_of_ours")[2]
     (tmp_path / "list.yaml").write_text("- stage: vistadpo\n")
     (tmp_path / "broken.yaml").write_text("stage: [vistadpo\n")
-    for name in ("list", "broken"):
+    (tmp_path / "number.yaml").write_text("5\n")
+    (tmp_path / "bytes.yaml").write_bytes(b"stage: \xff\n")
+    for name in ("list", "broken", "number", "bytes"):
         code, _, err = check(tmp_path / f"{name}.yaml")
-        assert code == 2 and f"{name}.yaml" in err
+        assert code == 2 and f"{name}.yaml" in err and err.count("\n") == 1
+
+
+@pytest.mark.parametrize("deep", ["[" * 5000 + "]" * 5000, "{a: " * 5000 + "}" * 5000, "a: " + "[" * 400 + "]" * 400])
+def test_deep_nesting_is_refused(tmp_path: Path, check: Callable[..., tuple[int, str, str]], deep: str) -> None:
+    """In the recipe, in a value of it, and in a recipe for `vistadpo evaluate`."""
+    for number, text in enumerate((deep, f"stage: vistadpo\noptim_args: {deep}\n", f"benchmarks: {deep}\n")):
+        recipe = tmp_path / f"deep-{number}.yaml"
+        recipe.write_text(text)
+        code, out, err = check(recipe)
+        assert (code, out) == (2, "") and recipe.name in err and "Traceback" not in err and len(err) < 500
+    code, _, err = check("vistadpo_demo", f"ray_init_kwargs={'[' * 5000}")
+    assert code == 2 and "vistadpo_demo.yaml" in err and len(err) < 500
     assert "--gpus 0" in check("vistadpo_videollava", "--gpus", "0")[2]
 
 

@@ -70,6 +70,20 @@ def test_no_recipe_at_all(content: str, tmp_path: Path) -> None:
         read_recipe(tmp_path / "absent.yaml")
 
 
+def test_a_name_given_twice_is_refused(tmp_path: Path) -> None:
+    """PyYAML keeps the last: a model would be missing from the tables, and nothing would say so."""
+    text = "models:\n  base: {template: a}\n  tuned: {template: a}\n  base: {template: b}\n"
+    (tmp_path / "recipe.yaml").write_text(text)
+    with pytest.raises(RecipeError, match="cannot read the recipe: `base` is given twice"):
+        read_recipe(tmp_path / "recipe.yaml")
+
+
+def test_deep_nesting_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "recipe.yaml").write_text("[" * 5000)
+    with pytest.raises(RecipeError, match="cannot read the recipe"):
+        read_recipe(tmp_path / "recipe.yaml")
+
+
 def test_the_keys_are_the_hosts() -> None:
     from llamafactory.hparams import parser
 

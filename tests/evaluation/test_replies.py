@@ -53,6 +53,18 @@ def test_any_text_comes_back(reply: str, tmp_path: Path) -> None:
     assert known_replies(path, ASKED) == {"a": reply, "b": "no"}
 
 
+def test_a_bad_byte_is_named_by_file_and_line(tmp_path: Path) -> None:
+    """Wherever it is; in a torn last line it goes with the line."""
+    path = tmp_path / "replies.jsonl"
+    content = WHOLE.encode() + b'{"id": "b", "reply": "n\xffo"}\n' + b'{"id": "c", "reply": "yes"}'
+    path.write_bytes(content)
+    assert mend(path) is False and path.read_bytes() == content + b"\n"
+    with pytest.raises(ValueError, match=r"replies\.jsonl, line 2: not UTF-8 text .*Remove the line"):
+        known_replies(path, ASKED)
+    path.write_bytes(WHOLE.encode() + b'{"id": "b", "reply": "\xff')
+    assert mend(path) is True and path.read_bytes() == WHOLE.encode()
+
+
 def test_replies_to_nothing(tmp_path: Path) -> None:
     path = tmp_path / "replies.jsonl"
     assert known_replies(path, ASKED) == {}

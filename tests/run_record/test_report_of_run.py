@@ -24,6 +24,7 @@ from vistadpo_plugin.run_record.report import RESOLVED_RECIPE, RUN_REPORT
 from vistadpo_plugin.run_record.resolved_recipe import given_keys, resolve
 
 SECRETS = {"hf_hub_token": "hf_very-secret", "swanlab_api_key": "sw_very-secret"}
+RAY = {"runtime_env": {"env_vars": {"HARMLESS": "very-secret"}}, "headers": {"x": "very-secret"}, "num_cpus": 2}
 
 
 class AtFirstStep(TrainerCallback):
@@ -67,6 +68,7 @@ def reported(demo: Demo, tmp_path_factory: pytest.TempPathFactory) -> Reported:
     given = {
         **tiny_recipe(demo, folder / "out"),
         **SECRETS,
+        "ray_init_kwargs": RAY,
         "dataset": "rows",
         "dataset_dir": str(data.parent),
         "val_size": 3,
@@ -84,7 +86,7 @@ def arguments(recipe: dict[str, Any]) -> list[dict[str, Any]]:
     from llamafactory.hparams import get_train_args
 
     return [
-        {item.name: getattr(part, item.name) for item in fields(part) if item.name not in SECRETS}
+        {item.name: getattr(part, item.name) for item in fields(part) if item.name not in (*SECRETS, "ray_init_kwargs")}
         for part in get_train_args(recipe)
     ]
 
@@ -104,8 +106,10 @@ def test_no_secret_is_written_anywhere(reported: Reported) -> None:
     for file in reported.run.folder.rglob("*"):
         if file.is_file() and file.name in (RESOLVED_RECIPE, RUN_REPORT, "README.md"):
             assert "very-secret" not in file.read_text()
-    assert "left out:  hf_hub_token, swanlab_api_key" in reported.recipe
-    assert reported.report["left_out"] == list(SECRETS)
+    inside = ["ray_init_kwargs.runtime_env.env_vars", "ray_init_kwargs.headers"]
+    assert f"left out:  hf_hub_token, swanlab_api_key, {', '.join(inside)}, set in the run" in reported.recipe
+    assert reported.report["left_out"] == [*SECRETS, *inside]
+    assert reported.report["recipe"]["ray_init_kwargs"] == {"runtime_env": {}, "num_cpus": 2}
 
 
 def test_versions_data_and_rows(reported: Reported) -> None:
@@ -261,18 +265,16 @@ def test_every_value_is_read_back_as_it_was() -> None:
 
 def test_secrets_inside_of_values_stay_out_too() -> None:
     given = {
-        "ray_init_kwargs": {"runtime_env": {"env_vars": {"HF_TOKEN": "x1", "WANDB_API_KEY": "x2", "HOME": "/h"}}},
+        "ray_init_kwargs": {
+            "runtime_env": {"working_dir": ".", "env_vars": {"HF_TOKEN": "x1", "WANDB_API_KEY": "x2", "HOME": "/h"}}
+        },
         "deepspeed": '{"comet": {"api_key": "x3", "project": "p"}}',
         "om_hub_token": None,
         "add_special_tokens": "<a>,<b>",
     }
     resolved = resolve(given, VistaArguments())
     assert not any(secret in resolved.to_yaml() for secret in ("x1", "x2", "x3"))
-    assert resolved.left_out == (
-        "ray_init_kwargs.runtime_env.env_vars.HF_TOKEN",
-        "ray_init_kwargs.runtime_env.env_vars.WANDB_API_KEY",
-        "deepspeed.comet.api_key",
-    )
-    assert resolved.given["ray_init_kwargs"] == {"runtime_env": {"env_vars": {"HOME": "/h"}}}
+    assert resolved.left_out == ("ray_init_kwargs.runtime_env.env_vars", "deepspeed.comet.api_key")
+    assert resolved.given["ray_init_kwargs"] == {"runtime_env": {"working_dir": "."}}
     assert json.loads(resolved.given["deepspeed"]) == {"comet": {"project": "p"}}
     assert resolved.given["add_special_tokens"] == "<a>,<b>" and resolved.given["om_hub_token"] is None

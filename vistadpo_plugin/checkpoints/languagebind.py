@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections import Counter
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from vistadpo_plugin.checkpoints.mapping import COUNTED, Dropped, rename_weights
+from vistadpo_plugin.checkpoints.reading import read_json, reading
 from vistadpo_plugin.checkpoints.weights import Weight, read_weights
 
 TOWERS = ("video_tower", "image_tower")
@@ -101,6 +101,8 @@ def vision_config(sources: TowerSources) -> Any:
 def _read_config(folder: Path) -> Any:
     from transformers import CLIPVisionConfig
 
-    given = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    given = given.get("vision_config", given)
-    return CLIPVisionConfig(**{name: given[name] for name in _FACTS if name in given})
+    path = folder / "config.json"
+    given = read_json(path)
+    with reading(path, "a configuration of LanguageBind's towers"):
+        given = given.get("vision_config", given)
+        return CLIPVisionConfig(**{name: given[name] for name in _FACTS if name in given})

@@ -6,7 +6,6 @@ themselves were not at hand.
 
 from __future__ import annotations
 
-import json
 import re
 from collections import Counter
 from pathlib import Path
@@ -16,6 +15,7 @@ from vistadpo_plugin.checkpoints.languagebind import TOWERS, TowerSources, read_
 from vistadpo_plugin.checkpoints.languagebind import vision_config as read_vision_config
 from vistadpo_plugin.checkpoints.mapping import ROTARY, check_weights, expected_shapes, rename_weights
 from vistadpo_plugin.checkpoints.output import Converted
+from vistadpo_plugin.checkpoints.reading import read_json, read_tokenizer, reading
 from vistadpo_plugin.checkpoints.vocabulary import add_tokens, grow_vocabulary
 from vistadpo_plugin.checkpoints.weights import read_weights
 from vistadpo_plugin.models.video_llava import FRAMES, make_processor
@@ -57,9 +57,10 @@ def convert(folder: Path, sources: TowerSources) -> Converted:
         ValueError: the configuration is not one that transformers' Video-LLaVA can express, a tower comes from nowhere
             or from two places, or the weights are not exactly those of the model.
     """
-    from transformers import AutoTokenizer, VideoLlavaConfig, VideoLlavaForConditionalGeneration
+    from transformers import VideoLlavaConfig, VideoLlavaForConditionalGeneration
 
-    given = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    path = folder / "config.json"
+    given = read_json(path)
     _check(given, folder)
     dropped: Counter[str] = Counter()
     weights, strays = rename_weights(read_weights(folder), rename, dropped)
@@ -67,24 +68,26 @@ def convert(folder: Path, sources: TowerSources) -> Converted:
     _check_towers(weights, towers, folder)
     weights |= towers
 
-    tokenizer = AutoTokenizer.from_pretrained(folder)
+    tokenizer = read_tokenizer(folder)
     image, video, pad = add_tokens(tokenizer, ["<image>", "<video>", "<pad>"])
     tokenizer.pad_token, tokenizer.padding_side = "<pad>", "left"
     rows = grow_vocabulary(weights, tokenizer)
 
     vision = read_vision_config(sources)
-    patches = (vision.image_size // vision.patch_size) ** 2
-    config = VideoLlavaConfig(
-        vision_config=vision,
-        text_config=_text_config(given, tokenizer, rows),
-        image_token_index=image,
-        video_token_index=video,
-        image_seq_length=patches,
-        video_seq_length=FRAMES * (patches + 1),
-        vision_feature_layer=given.get("mm_vision_select_layer", -2),
-        pad_token_id=pad,
-    )
-    check_weights(weights, expected_shapes(VideoLlavaForConditionalGeneration, config), [*strays, *unknown])
+    with reading(path, "a configuration of Video-LLaVA"):
+        patches = (vision.image_size // vision.patch_size) ** 2
+        config = VideoLlavaConfig(
+            vision_config=vision,
+            text_config=_text_config(given, tokenizer, rows),
+            image_token_index=image,
+            video_token_index=video,
+            image_seq_length=patches,
+            video_seq_length=FRAMES * (patches + 1),
+            vision_feature_layer=given.get("mm_vision_select_layer", -2),
+            pad_token_id=pad,
+        )
+    expected = expected_shapes(VideoLlavaForConditionalGeneration, config, weights, path)
+    check_weights(weights, expected, [*strays, *unknown])
     notes = [f"tokens: <image> {image}, <video> {video}, <pad> {pad}; {rows} rows of vocabulary"]
     processor = make_processor(tokenizer, vision.image_size, vision.patch_size)
     return Converted(VideoLlavaForConditionalGeneration, config, processor, weights, dropped, notes)

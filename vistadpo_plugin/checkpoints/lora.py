@@ -54,8 +54,8 @@ def _merged(module: str, base: Weight | None, pair: dict[str, Weight], alpha: fl
             "adapters alone does not do; its base weights have to be in it."
         )
     down, up = pair["A"], pair["B"]
-    rank = down.shape[0]
-    if up.shape != (base.shape[0], rank) or down.shape != (rank, base.shape[1]):
+    rank = down.shape[0] if down.shape else 0
+    if rank == 0 or len(base.shape) != 2 or up.shape != (base.shape[0], rank) or down.shape != (rank, base.shape[1]):
         raise ValueError(
             f"{module}: lora_A {list(down.shape)} and lora_B {list(up.shape)} do not fit its weight {list(base.shape)}."
         )

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Any
 
 import torch
 
+from vistadpo_plugin.checkpoints.reading import reading
 from vistadpo_plugin.checkpoints.weights import Weight
 
 SHOWN = 5
@@ -44,9 +46,21 @@ def rename_weights(
     return weights, strays
 
 
-def expected_shapes(model_class: type, config: Any) -> dict[str, tuple[int, ...]]:
-    """Shape of every weight of a model; no memory is taken for them."""
-    with torch.device("meta"):
+def expected_shapes(
+    model_class: type, config: Any, weights: dict[str, Weight], source: Path
+) -> dict[str, tuple[int, ...]]:
+    """Shape of every weight of a model; no memory is taken for them.
+
+    Raises ValueError, naming the file `source` that `config` is from, where it makes no model, or one of more layers
+    than there are `weights`, which could take for ever.
+    """
+    for part in (config.text_config, config.vision_config):
+        if part.num_hidden_layers > len(weights):
+            raise ValueError(
+                f"{source} speaks of {part.num_hidden_layers} layers, but there are {len(weights)} weights in all; the "
+                "files do not belong together."
+            )
+    with reading(source, f"a configuration of {model_class.__name__}"), torch.device("meta"):
         model = model_class(config)
     return {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
 

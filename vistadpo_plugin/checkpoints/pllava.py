@@ -5,7 +5,6 @@ Facts are those of the authors' training and loading code, of which nothing is c
 
 from __future__ import annotations
 
-import json
 import re
 from collections import Counter
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Any
 from vistadpo_plugin.checkpoints.lora import merge_lora
 from vistadpo_plugin.checkpoints.mapping import COUNTED, ROTARY, check_weights, expected_shapes, rename_weights
 from vistadpo_plugin.checkpoints.output import Converted
+from vistadpo_plugin.checkpoints.reading import read_json, read_tokenizer, reading
 from vistadpo_plugin.checkpoints.vocabulary import add_tokens, grow_vocabulary
 from vistadpo_plugin.checkpoints.weights import read_weights
 
@@ -40,19 +40,20 @@ def convert(folder: Path, alpha: float, pooling_shape: list[int]) -> Converted:
         ValueError: LoRA is not whole, the weights are not exactly those of the model, or config.json and the tokenizer
             do not agree about the image token.
     """
-    from transformers import AutoTokenizer, CLIPImageProcessor, VideoLlavaVideoProcessor
+    from transformers import CLIPImageProcessor, VideoLlavaVideoProcessor
 
     from vistadpo_plugin.models.pllava_model import PllavaConfig, PllavaForConditionalGeneration, PllavaProcessor
 
-    given = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    absent = [part for part in ("vision_config", "text_config") if part not in given]
+    path = folder / "config.json"
+    given = read_json(path)
+    absent = [part for part in ("vision_config", "text_config") if not isinstance(given.get(part), dict)]
     if absent:
-        raise ValueError(f"{folder / 'config.json'} lacks {' and '.join(absent)}; it is not PLLaVA's.")
+        raise ValueError(f"{path} lacks {' and '.join(absent)}; it is not PLLaVA's.")
     dropped: Counter[str] = Counter()
     merged, pairs = merge_lora(read_weights(folder), alpha)
     weights, strays = rename_weights(merged, rename, dropped)
 
-    tokenizer = AutoTokenizer.from_pretrained(folder)
+    tokenizer = read_tokenizer(folder)
     image, video = add_tokens(tokenizer, ["<image>", "<video>"])
     if image != given.get("image_token_index", image):
         raise ValueError(
@@ -62,15 +63,16 @@ def convert(folder: Path, alpha: float, pooling_shape: list[int]) -> Converted:
     if tokenizer.pad_token is None:
         tokenizer.pad_token = "<pad>"
     rows = grow_vocabulary(weights, tokenizer)
-    config = PllavaConfig(
-        vision_config=_plain(given["vision_config"]),
-        text_config={**_plain(given["text_config"]), "vocab_size": rows, "pad_token_id": tokenizer.pad_token_id},
-        image_token_index=image,
-        video_token_index=video,
-        pooling_shape=pooling_shape,
-        **{name: given[name] for name in _SAME if name in given},
-    )
-    check_weights(weights, expected_shapes(PllavaForConditionalGeneration, config), strays)
+    with reading(path, "a configuration of PLLaVA"):
+        config = PllavaConfig(
+            vision_config=_plain(given["vision_config"]),
+            text_config={**_plain(given["text_config"]), "vocab_size": rows, "pad_token_id": tokenizer.pad_token_id},
+            image_token_index=image,
+            video_token_index=video,
+            pooling_shape=pooling_shape,
+            **{name: given[name] for name in _SAME if name in given},
+        )
+    check_weights(weights, expected_shapes(PllavaForConditionalGeneration, config, weights, path), strays)
 
     size = config.vision_config.image_size
     sizes: dict[str, Any] = {"size": {"shortest_edge": size}, "crop_size": {"height": size, "width": size}}

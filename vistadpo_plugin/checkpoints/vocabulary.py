@@ -26,7 +26,8 @@ def grow_vocabulary(weights: dict[str, Weight], tokenizer: Any) -> int:
 
     They stay as they are where they suffice, else they get the number of tokens, rounded up to 64.
     """
-    present = [name for name in MATRICES if name in weights]
+    # What is no matrix is left for the check of shapes.
+    present = [name for name in MATRICES if name in weights and len(weights[name].shape) == 2]
     rows = min((weights[name].shape[0] for name in present), default=0)
     if rows < len(tokenizer):
         rows = -(-len(tokenizer) // MULTIPLE) * MULTIPLE

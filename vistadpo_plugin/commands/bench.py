@@ -17,6 +17,7 @@ from typing import Any
 
 from vistadpo_plugin.bench.build import RUNS
 from vistadpo_plugin.bench.presets import PRESETS, Preset
+from vistadpo_plugin.commands.pipe import outlive_readers
 from vistadpo_plugin.run_record.provenance import MEASURED, versions
 
 
@@ -135,4 +136,5 @@ def _measure(
 
 
 if __name__ == "__main__":
+    outlive_readers()
     sys.exit(main())

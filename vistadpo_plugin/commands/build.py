@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from vistadpo_plugin.commands.pipe import outlive_readers
 from vistadpo_plugin.data.rows.dataset_info import merge_info, read_info, write_info, write_rows, write_text
 from vistadpo_plugin.data.video.video import VideoError
 from vistadpo_plugin.datasets.accounting import Account
@@ -194,4 +195,5 @@ def _say(options: argparse.Namespace, splits: Splits, files: dict[str, str], nam
 
 
 if __name__ == "__main__":
+    outlive_readers()
     sys.exit(main())

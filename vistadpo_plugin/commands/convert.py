@@ -6,13 +6,14 @@ Checkpoints (`vistadpo convert llava-hound ...`, `vistadpo convert pllava ...`) 
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
 from pathlib import Path
 from typing import Any
 
 from vistadpo_plugin.commands import convert_checkpoint
+from vistadpo_plugin.commands.pipe import outlive_readers
+from vistadpo_plugin.data.rows import strict_json
 from vistadpo_plugin.data.rows.dataset_info import merge_info, write_info, write_rows
 from vistadpo_plugin.data.rows.reader import read_rows
 from vistadpo_plugin.datasets.accounting import Account
@@ -124,7 +125,10 @@ def _read(path: Path, account: Account) -> list[tuple[str, dict[str, Any]]]:
     for where, text in read_rows(str(path)):
         account.read += 1
         try:
-            row = json.loads(text)
+            row = strict_json.loads(text)
+        except strict_json.RepeatedKey as error:
+            account.leave_out("repeated-key", where, str(error))
+            continue
         except (ValueError, RecursionError) as error:
             account.leave_out("bad-json", where, f"not valid JSON ({error})")
             continue
@@ -138,4 +142,5 @@ def _read(path: Path, account: Account) -> list[tuple[str, dict[str, Any]]]:
 
 
 if __name__ == "__main__":
+    outlive_readers()
     sys.exit(main())

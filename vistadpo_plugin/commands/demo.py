@@ -13,6 +13,7 @@ from typing import Any
 
 import yaml
 
+from vistadpo_plugin.commands.pipe import outlive_readers
 from vistadpo_plugin.demo.table import format_files, format_table, read_loss, read_terms
 
 VERSION = 1  # of what is built; raised when shapes.py or tiny_model.py change what they make
@@ -147,4 +148,5 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    outlive_readers()
     sys.exit(main())

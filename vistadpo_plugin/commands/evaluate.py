@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from vistadpo_plugin.commands.pipe import outlive_readers
+
 if TYPE_CHECKING:
     from vistadpo_plugin.evaluation.recipe import Recipe
 
@@ -86,4 +88,5 @@ def _evaluate(options: argparse.Namespace, recipe: Recipe) -> None:
 
 
 if __name__ == "__main__":
+    outlive_readers()
     sys.exit(main())

@@ -5,6 +5,9 @@ from __future__ import annotations
 import importlib
 import sys
 
+from vistadpo_plugin import __version__
+from vistadpo_plugin.commands.pipe import outlive_readers
+
 SUBCOMMANDS = {
     "demo": "make videos and a tiny model, train on them, and show what the training changed",
     "validate": "read every row and its video, and say precisely what is wrong with them",
@@ -19,13 +22,18 @@ SUBCOMMANDS = {
 
 def main(argv: list[str] | None = None) -> int:
     """Run one subcommand and return its exit code."""
-    argv = sys.argv[1:] if argv is None else argv
+    if argv is None:
+        outlive_readers()
+        argv = sys.argv[1:]
+    if argv[:1] in (["--version"], ["-V"]):
+        print(f"vistadpo-plugin {__version__}")
+        return 0
     if argv and argv[0] in SUBCOMMANDS:
         return importlib.import_module(f"vistadpo_plugin.commands.{argv[0]}").main(argv[1:])
     wanted_help = not argv or argv[0] in ("-h", "--help")
     if not wanted_help:
         print(f"vistadpo: unknown command {argv[0]!r}", file=sys.stderr)
-    print("usage: vistadpo COMMAND [options]\n\ncommands:")
+    print("usage: vistadpo COMMAND [options]\n       vistadpo --version\n\ncommands:")
     for name, summary in SUBCOMMANDS.items():
         print(f"  {name:<10} {summary}")
     print("\nTraining itself is `llamafactory-cli train RECIPE.yaml` with `stage: vistadpo` in the recipe.")

@@ -9,6 +9,7 @@ from dataclasses import fields
 from typing import Any, get_args, get_type_hints
 
 from vistadpo_plugin.arguments import VistaArguments
+from vistadpo_plugin.commands.pipe import outlive_readers
 from vistadpo_plugin.preview.candidates import choose, find, read_candidates
 from vistadpo_plugin.preview.cards import make_cards, summarize
 from vistadpo_plugin.preview.page import render_page
@@ -101,4 +102,5 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    outlive_readers()
     sys.exit(main())

@@ -8,6 +8,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from vistadpo_plugin.commands.pipe import outlive_readers
+
 _EPILOG = """\
 Without an adapter the model is probed alone. A fully tuned model goes into --model_name_or_path and the one it came
 from into ref_model=... Of several adapters, those before the last belong to the base. Other keys of a recipe are given
@@ -74,4 +76,5 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    outlive_readers()
     sys.exit(main())

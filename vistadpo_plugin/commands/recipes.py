@@ -113,9 +113,10 @@ def _check(recipe: Path, overrides: list[str], gpus: int | None) -> int:
 def _is_of_evaluation(recipe: Path) -> bool:
     """Whether a recipe is for `vistadpo evaluate`; what cannot be read is the host's to refuse."""
     try:
-        return "benchmarks" in (yaml.safe_load(recipe.read_text(encoding="utf-8")) or {})
-    except (OSError, UnicodeDecodeError, yaml.YAMLError):
+        content = yaml.safe_load(recipe.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError):
         return False
+    return isinstance(content, dict) and "benchmarks" in content
 
 
 def _check_evaluation(recipe: Path, overrides: list[str]) -> int:

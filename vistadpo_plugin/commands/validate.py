@@ -11,6 +11,7 @@ from collections.abc import Iterable
 
 from tqdm import tqdm
 
+from vistadpo_plugin.commands.pipe import outlive_readers
 from vistadpo_plugin.validation.examine import Options, examine
 from vistadpo_plugin.validation.report import as_json, as_text
 from vistadpo_plugin.validation.source import find_source
@@ -102,12 +103,10 @@ def main(argv: list[str] | None = None) -> int:
     if hasattr(sys.stdout, "reconfigure"):  # names and texts may hold what a terminal cannot show
         sys.stdout.reconfigure(errors="backslashreplace")
     text = json.dumps(as_json(report), indent=2) if options.json else as_text(report, None if options.all else _SHOWN)
-    try:
-        print(text, flush=True)
-    except BrokenPipeError:  # `| head` has seen enough; the interpreter must not complain when it flushes again
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    print(text, flush=True)
     return int(report.has_errors)
 
 
 if __name__ == "__main__":
+    outlive_readers()
     sys.exit(main())

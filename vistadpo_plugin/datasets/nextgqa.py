@@ -95,7 +95,7 @@ def _read_locations(path: Path) -> dict[tuple[str, str], Any]:
             for video in sorted(content)
             for qid, intervals in sorted(content[video]["location"].items())
         }
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise ValueError(
             f"{path} is not NExT-GQA's grounding ({type(error).__name__}: {error}); "
             '{video: {"location": {qid: [[start, end], ...]}}} is expected.'

@@ -38,7 +38,7 @@ def read_star(
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8-sig"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} is not valid JSON: {error}.") from None
     if not isinstance(content, list) or not all(isinstance(item, dict) for item in content):
         raise ValueError(f"{path} is not STAR's: a list of questions is expected.")

@@ -38,16 +38,18 @@ def read_replies(path: Path) -> dict[str, str]:
     Raises ValueError, naming the line, for one that is none, and for an id that was answered twice.
     """
     replies: dict[str, str] = {}
-    # Not `splitlines`, which also breaks at line ends that JSON leaves inside a text.
-    lines = path.read_text(encoding="utf-8").split("\n")
-    for number, line in enumerate(lines, start=1):
+    # Not `splitlines`, which also breaks at line ends that JSON leaves inside a text. Bytes: a bad one has a line.
+    for number, line in enumerate(path.read_bytes().split(b"\n"), start=1):
         if not line.strip():
             continue
         where = f"{path}, line {number}"
+        again = "Remove the line and its question is asked again."
         try:
-            given = json.loads(line)
-        except json.JSONDecodeError:
-            raise ValueError(f"{where}: not JSON. Remove the line and its question is asked again.") from None
+            given = json.loads(line.decode("utf-8"))
+        except UnicodeDecodeError as error:
+            raise ValueError(f"{where}: not UTF-8 text ({error.reason}). {again}") from None
+        except (ValueError, RecursionError):
+            raise ValueError(f"{where}: not JSON. {again}") from None
         if not isinstance(given, dict) or not all(isinstance(given.get(key), str) for key in ("id", "reply")):
             raise ValueError(f'{where}: expected {{"id": text, "reply": text}}.')
         if given["id"] in replies:

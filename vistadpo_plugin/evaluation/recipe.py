@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -74,11 +75,22 @@ class Recipe:
     judge: dict[str, str] | None
 
 
+class _Loader(yaml.SafeLoader):
+    """PyYAML's, which by itself keeps the last of two models with one name."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        names = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+        doubled = [name for name, count in Counter(names).items() if count > 1]
+        if doubled:
+            raise yaml.constructor.ConstructorError(None, None, f"`{doubled[0]}` is given twice", node.start_mark)
+        return super().construct_mapping(node, deep)
+
+
 def read_recipe(path: Path) -> Recipe:
     """An evaluation recipe. Raises RecipeError for a file that is none, with the key that is wrong."""
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        content = yaml.load(path.read_text(encoding="utf-8"), _Loader)
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:
         raise RecipeError(f"cannot read the recipe: {error}") from None
     recipe = _mapping(content, "the recipe")
     _check_names(recipe, (*_OWN_KEYS, *HOST_KEYS), "key")

@@ -6,7 +6,6 @@ import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from vistadpo_plugin.data.rows.dataset_info import write_text
 from vistadpo_plugin.evaluation.question import Question, read_replies
 
 REPLIES = "replies.jsonl"
@@ -22,10 +21,12 @@ def mend(path: Path) -> bool:
         return False
     try:
         torn = not isinstance(json.loads(last), dict)
-    except ValueError:
+    except (ValueError, RecursionError):
         torn = True
-    kept = whole + newline if torn else content + b"\n"
-    write_text(path, kept.decode("utf-8"))
+    # Bytes: whatever else is wrong with the file is said of its line by who reads it.
+    part = path.with_name(f"{path.name}.part")
+    part.write_bytes(whole + newline if torn else content + b"\n")
+    part.replace(path)
     return torn
 
 

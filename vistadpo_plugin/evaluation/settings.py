@@ -59,7 +59,7 @@ def read_settings(folder: Path) -> dict[str, Any] | None:
         return None
     try:
         return dict(json.loads(path.read_text(encoding="utf-8")))
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, RecursionError):
         raise ValueError(f"{path} is damaged: delete the folder {folder}, its questions are asked again.") from None
 
 

@@ -106,7 +106,7 @@ def read_recipe(path: str) -> dict[str, Any]:
     try:
         with open(path, encoding="utf-8") as stream:
             recipe = yaml.safe_load(stream)
-    except (OSError, yaml.YAMLError) as error:
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:
         raise ValueError(f"cannot read the recipe {path}: {error}") from None
     if not isinstance(recipe, dict):
         raise ValueError(f"{path} is no recipe: keys and values are expected.")

@@ -70,15 +70,15 @@ def read_recipe(path: Path, overrides: list[str]) -> Recipe:
     try:
         with _command_line(["train", str(path), *overrides]):
             keys = read_args()
-    except (ValueError, TypeError, yaml.YAMLError) as error:
+    except (ValueError, TypeError, OSError, yaml.YAMLError, RecursionError) as error:
         raise Refused(f"{path} cannot be read: {_sentence(error)}") from None
     if not isinstance(keys, dict):
         raise Refused(f"{path}: a recipe is a mapping of keys, this is a {type(keys).__name__}.")
-    here = {name: value for name, value in copy.deepcopy(keys).items() if name not in _OF_THE_DEVICE}
     try:
+        here = {name: value for name, value in copy.deepcopy(keys).items() if name not in _OF_THE_DEVICE}
         model, data, training, finetuning, _ = get_train_args({**here, "use_cpu": True})
         zero = _deepspeed(keys["deepspeed"], training) if keys.get("deepspeed") else {}
-    except (ValueError, TypeError, ImportError, OSError, KeyError) as error:
+    except (ValueError, TypeError, ImportError, OSError, KeyError, RecursionError) as error:
         raise Refused(f"LLaMA-Factory refuses {path}: {_sentence(error)}") from None
     finetuning.pure_bf16 = bool(keys.get("pure_bf16"))
     if getattr(finetuning, "use_vistadpo", False):
@@ -109,6 +109,8 @@ def _deepspeed(config: Any, training: Any) -> dict[str, Any]:
 
 
 def _sentence(error: Exception) -> str:
+    if isinstance(error, RecursionError):
+        return "it is nested too deeply."
     return re.sub(r"\s+", " ", str(error)).strip() or type(error).__name__
 
 

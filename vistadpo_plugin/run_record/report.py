@@ -22,7 +22,7 @@ import torch
 from vistadpo_plugin.data.rows.dataset_info import write_text
 from vistadpo_plugin.data.rows.reader import read_rows
 from vistadpo_plugin.run_record.provenance import file_sha256, versions
-from vistadpo_plugin.run_record.resolved_recipe import ResolvedRecipe
+from vistadpo_plugin.run_record.resolved_recipe import ResolvedRecipe, hide_secrets
 
 RESOLVED_RECIPE, RUN_REPORT = "resolved_recipe.yaml", "vistadpo_run.json"
 _COUNTED = (".json", ".jsonl")
@@ -37,7 +37,7 @@ class RunReport:
     def write(self) -> None:
         """Both files, as far as things are known."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        self.facts["skipped"] = skipped_rows(self.skipped)
+        self.facts["skipped"] = hide_secrets(skipped_rows(self.skipped))
         comments = "".join(f"# {line}".rstrip() + "\n" for line in heading(self.facts))
         metrics = "".join(f"# {line}".rstrip() + "\n" for line in ending(self.facts))
         write_text(self.folder / RESOLVED_RECIPE, "\n".join(filter(None, (comments, self.recipe.to_yaml(), metrics))))
@@ -93,7 +93,7 @@ def start_report(run: RunStart) -> RunReport:
         "skipped": {},
         "metrics": None,
     }
-    return RunReport(run.output_dir, run.skipped, run.recipe, facts)
+    return RunReport(run.output_dir, run.skipped, run.recipe, hide_secrets(facts))
 
 
 def hash_data(names: Iterable[str], dataset_dir: str, tokenized_path: str | None) -> list[dict[str, Any]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
+from vistadpo_plugin.data.rows.box_style import box_style
 from vistadpo_plugin.data.rows.grounded_rows import GroundedRows
 from vistadpo_plugin.data.views.frames import plural
 from vistadpo_plugin.data.views.keys import ViewKeys
@@ -69,4 +70,7 @@ def summarize(
     lines += [f"  {view}: {tokens}" for view, tokens in view_tokens.items()]
     notes = Counter(note for row in dataset.grounded if row is not None for note in set(row.notes))
     lines += [f"  note: {note} ({plural(count, 'row')})" for note, count in notes.most_common()]
+    written = box_style(dataset.grounded)
+    if written is not None:
+        lines.append(f"  warning: {written[1]}")
     return "\n".join(lines)

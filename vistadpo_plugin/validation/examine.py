@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from vistadpo_plugin.arguments import VistaArguments
+from vistadpo_plugin.data.rows.box_style import box_style
 from vistadpo_plugin.data.rows.grounded_rows import GroundedRows
 from vistadpo_plugin.data.rows.grounding import GroundedRow, assume_files, find_video
 from vistadpo_plugin.data.rows.reader import read_rows
@@ -17,7 +18,7 @@ from vistadpo_plugin.data.views.views import NO_MATE
 from vistadpo_plugin.training.summary import term_gaps
 from vistadpo_plugin.validation.files import Problem, VideoFacts, VideoJob, VideoResult, inspect
 from vistadpo_plugin.validation.isolation import Died, Hung, Workers
-from vistadpo_plugin.validation.judge import judge
+from vistadpo_plugin.validation.judge import BOX_KINDS, judge
 from vistadpo_plugin.validation.kinds import ERROR, Finding
 from vistadpo_plugin.validation.looks import find_alike
 from vistadpo_plugin.validation.source import Source
@@ -236,6 +237,10 @@ def _summarize(report: Report, rows: Sequence[Row], grounded: Sequence[GroundedR
     if any(gaps[NO_MATE] for gaps in report.terms.values()):
         message = "every usable row is about the same video: no row has a video term"
         report.findings.append(Finding("one-video", report.source.name, None, message))
+    written = box_style(grounded)
+    if written is not None:
+        style, message = written
+        report.findings.append(Finding(BOX_KINDS[style], report.source.name, None, message))
     if rows:
         report.texts = measure(rows)
         for kind, message in judge_lengths(report.texts):

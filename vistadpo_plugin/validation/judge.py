@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from vistadpo_plugin.data.rows.box_style import CORNERS, SHARES
 from vistadpo_plugin.data.rows.grounding import (
     BOX_CLIPPED,
     BOX_OUTSIDE,
@@ -36,6 +37,8 @@ REASON_KINDS = {
     NO_OUTSIDE: "event-fills-video",
 }
 """Why a term is off, where the author gave the grounding for it; what was never given is only counted."""
+
+BOX_KINDS = {SHARES: "boxes-as-shares", CORNERS: "boxes-as-corners"}
 
 
 def judge(row: GroundedRow, view_keys: ViewKeys) -> Iterator[tuple[str, str]]:

@@ -39,6 +39,9 @@ KINDS = {
         "a line is no JSON object",
         "Write one JSON object a line; commas, quotes and brackets are what mostly is missing.",
     ),
+    "repeated-key": Kind(
+        ERROR, "a JSON object gives a key twice", "Keep one of the two: a reader of JSON sees only the last."
+    ),
     "bad-characters": Kind(
         ERROR, "a text holds half a character", "Write the text again: `\\ud83d` and its like come only in pairs."
     ),
@@ -158,6 +161,18 @@ KINDS = {
         WARNING,
         "a box is given, but not on which frame",
         "Add `keyframe`: the time or the image on which the box was drawn.",
+    ),
+    "boxes-as-corners": Kind(
+        WARNING,
+        "the boxes look like corners, not like corner and size",
+        "Write `[x1, y1, x2 - x1, y2 - y1]`; now wrong pixels are masked.",
+        whole=True,
+    ),
+    "boxes-as-shares": Kind(
+        WARNING,
+        "the boxes look like shares of the frame, not like pixels",
+        "Multiply x and width by the width of the frame, y and height by its height.",
+        whole=True,
     ),
     "one-video": Kind(
         WARNING,

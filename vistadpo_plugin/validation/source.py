@@ -8,6 +8,8 @@ import os
 from dataclasses import dataclass
 from typing import Any
 
+from vistadpo_plugin.data.rows import strict_json
+
 DATASET_INFO = "dataset_info.json"
 SUFFIXES = (".jsonl", ".json")
 
@@ -40,7 +42,7 @@ def _named(name: str, dataset_dir: str) -> Source:
     path = os.path.join(dataset_dir, DATASET_INFO)
     try:
         with open(path, encoding="utf-8") as stream:
-            known = json.load(stream)
+            known = strict_json.loads(stream.read())
     except FileNotFoundError:
         raise ValueError(f"{path}: no such file; --dataset-dir is the folder that holds it.") from None
     except (OSError, ValueError, RecursionError) as error:

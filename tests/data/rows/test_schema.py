@@ -107,6 +107,37 @@ def test_keyframe_is_seconds_or_a_path(given: object, keyframe: object) -> None:
     assert parse(keyframe=given).keyframe == keyframe
 
 
+@pytest.mark.parametrize(
+    ("given", "seconds"),
+    [
+        ("12", "12"),
+        ("12.5", "12.5"),
+        (" 3 ", "3"),
+        ("4.1 s", "4.1"),
+        ("4s", "4"),
+        ("1:02.5", "62.5"),
+        ("1:00:00", "3600"),
+    ],
+)
+def test_a_number_in_quotes_is_told_to_be_one(given: str, seconds: str) -> None:
+    said = refusal(keyframe=given)
+    assert f'a number without quotes: "keyframe": {seconds}.' in said and f'"./{given}"' in said
+
+
+@pytest.mark.parametrize("path", ["./12", "12.png", "12/", "frames/12", "12a", "1-2", "s", "1:2:3:4"])
+def test_a_path_of_digits_stays_a_path(path: str) -> None:
+    assert parse(keyframe=path).keyframe == path
+    assert parse(frame="12").keyframe == "12"
+
+
+def test_other_numbers_in_quotes_are_told_so_too() -> None:
+    without = "Write numbers without quotes."
+    for changes in ({"event": ["1", "2"]}, {"event": [["1", 2]]}, {"box": ["1", 2, 3, "4"]}, {"box": [["1", 2, 3, 4]]}):
+        assert without in refusal(**changes)
+    for changes in ({"event": ["a", "b"]}, {"event": [2, 1, 3]}, {"box": [1, 2]}, {"keyframe": -1}):
+        assert without not in refusal(**changes)
+
+
 @pytest.mark.parametrize("given", [-0.5, math.nan, -math.inf, True, "", [1], {}, 10**400])
 def test_anything_else_is_no_keyframe(given: object) -> None:
     assert "`keyframe` must be" in refusal(keyframe=given)

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from vistadpo_plugin.data.rows import strict_json
+
 DATASET_INFO = "dataset_info.json"
 
 
@@ -20,8 +22,8 @@ def read_info(folder: Path) -> dict[str, Any]:
     if not path.exists():
         return {}
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+        content = strict_json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} is not valid JSON ({error}); correct or move it, it is not overwritten.") from None
     if not isinstance(content, dict) or not all(isinstance(entry, dict) for entry in content.values()):
         raise ValueError(f"{path} is no list of data sets ({{name: {{...}}}}); correct or move it.")

@@ -46,10 +46,10 @@ class GroundedRow:
     """A row whose files exist: absolute-enough paths, seconds inside the video, boxes inside the frame.
 
     `video` is a file or the images of a folder or list. `outside` is the longest stretch without the event.
-    `frame_size` (width, height) is the frame the boxes are drawn on, as it is shown; (0, 0) where none is. All
-    times here count from the first frame, which comes `late` seconds after the 0 s of those its author wrote. `group`
-    names the recording that the video is of. `off` says why a grounding is missing: keys `event` and `outside` (clip
-    term), `keyframe` and `box` (object term).
+    `frame_size` (width, height) is the frame the boxes are drawn on, as it is shown; (0, 0) where none is; `drawn` are the
+    boxes as written. All times here count from the first frame, which comes `late` seconds after the 0 s of those its
+    author wrote. `group` names the recording that the video is of. `off` says why a grounding is missing: keys `event`
+    and `outside` (clip term), `keyframe` and `box` (object term).
     """
 
     id: str
@@ -64,6 +64,7 @@ class GroundedRow:
     boxes: tuple[Box, ...] = ()
     late: float = 0.0
     group: str | None = None
+    drawn: tuple[Box, ...] = ()
     off: dict[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
@@ -112,6 +113,7 @@ def assume_files(row: Row) -> GroundedRow:
         keyframe=row.keyframe,
         boxes=row.boxes,
         group=row.group,
+        drawn=row.boxes,
         off=_missing(row, row.keyframe, row.boxes),
         notes=row.notes,
     )
@@ -167,6 +169,7 @@ def _ground(row: Row, media_dir: str, images_fps: float) -> GroundedRow:
         boxes=boxes,
         late=late,
         group=row.group,
+        drawn=row.boxes,
         off=_missing(row, keyframe, boxes) | off,
         notes=tuple(notes + keyframe_notes + box_notes),
     )

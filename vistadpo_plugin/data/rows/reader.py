@@ -6,9 +6,10 @@ any converter sees a row. Rows therefore travel as text, next to the place they 
 
 from __future__ import annotations
 
-import json
 import os
 from typing import TYPE_CHECKING, Any
+
+from vistadpo_plugin.data.rows.strict_json import split_list
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -51,9 +52,9 @@ def read_rows(file: str) -> list[tuple[str, str]]:
     name = os.path.basename(file)
     if content.lstrip().startswith("["):
         try:
-            rows = json.loads(content)
+            rows = split_list(content)
         except (ValueError, RecursionError) as error:
             raise ValueError(f"{file} is not valid JSON: {error}.") from None
-        return [(f"{name}[{index}]", json.dumps(row)) for index, row in enumerate(rows)]
+        return [(f"{name}[{index}]", row) for index, row in enumerate(rows)]
     lines = content.split("\n")
     return [(f"{name}:{number}", line) for number, line in enumerate(lines, start=1) if line.strip()]

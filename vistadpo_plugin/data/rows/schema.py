@@ -7,12 +7,12 @@ read alike. README and docs describe them; `FIELDS` is the list.
 from __future__ import annotations
 
 import difflib
-import json
 import re
 from dataclasses import dataclass
 from typing import Any
 
 from vistadpo_plugin.arguments import is_finite_number
+from vistadpo_plugin.data.rows import strict_json
 
 VIDEO_PLACEHOLDER = "<video>"
 _OTHER_PLACEHOLDERS = ("<image>", "<audio>")
@@ -95,7 +95,9 @@ def parse_row(source: Any, where: str) -> Row:
     """
     if isinstance(source, str):
         try:
-            source = json.loads(source)
+            source = strict_json.loads(source)
+        except strict_json.RepeatedKey as error:
+            raise RowError(where, f"{error}.", "repeated-key") from None
         except (ValueError, RecursionError) as error:  # JSONDecodeError, numbers and nestings beyond Python's limits
             raise RowError(
                 where, f"not valid JSON ({error}); one JSON object a line is expected.", "bad-json"
@@ -275,7 +277,7 @@ def _events(value: Any, where: str) -> tuple[tuple[float, float], ...]:
     if not parsed or None in parsed:
         raise RowError(
             where,
-            f"`event` must be [start, end] in seconds, or a list of such pairs, not {_short(value)}.",
+            f"`event` must be [start, end] in seconds, or a list of such pairs, not {_short(value)}.{_unquote(value)}",
             "bad-event",
         )
     for start, end in parsed:  # type: ignore[misc]
@@ -294,6 +296,14 @@ def _events(value: Any, where: str) -> tuple[tuple[float, float], ...]:
 
 def _keyframe(row: dict[str, Any], where: str) -> float | str | None:
     value = _one_of(row, "keyframe", "frame", where)
+    seconds = _spelled_time(row.get("keyframe"))
+    if seconds is not None:
+        raise RowError(
+            where,
+            f'`keyframe` is the text "{value}"; write seconds as a number without quotes: "keyframe": {seconds:g}. '
+            f'(A folder of images of that name: "./{value}".)',
+            "bad-keyframe",
+        )
     if value is None or (isinstance(value, str) and value):
         return value
     seconds = _number(value)
@@ -304,6 +314,26 @@ def _keyframe(row: dict[str, Any], where: str) -> float | str | None:
             "bad-keyframe",
         )
     return seconds
+
+
+_TIME = re.compile(r"(?:(?:(\d+):)?(\d+):)?(\d+(?:\.\d*)?|\.\d+)(?: ?s(?:ec(?:onds?)?)?)?")
+
+
+def _spelled_time(value: Any) -> float | None:
+    """The seconds that a text spells: "12", "12.5 s", "1:02.5"; None for what is no such text, as a path."""
+    found = _TIME.fullmatch(value.strip()) if isinstance(value, str) else None
+    if found is None:
+        return None
+    hours, minutes, seconds = (float(part or 0) for part in found.groups())
+    return 3600 * hours + 60 * minutes + seconds
+
+
+def _unquote(value: Any) -> str:
+    """What to add to an error about numbers, where there are texts that spell some."""
+    items = [value]
+    while any(isinstance(item, list | tuple) for item in items):
+        items = [part for item in items for part in (item if isinstance(item, list | tuple) else [item])]
+    return " Write numbers without quotes." if any(_spelled_time(item) is not None for item in items) else ""
 
 
 _BBOX_ITEM = re.compile(r"""['"]?(\w+)['"]?\s*:\s*([^,]+)""")
@@ -320,7 +350,8 @@ def _boxes(value: Any, where: str) -> tuple[tuple[Box, ...], list[str]]:
         if box is None:
             raise RowError(
                 where,
-                f"`box` must be [x, y, width, height] in pixels, or a list of such, not {_short(value)}.",
+                f"`box` must be [x, y, width, height] in pixels, or a list of such, not {_short(value)}."
+                f"{_unquote(value)}",
                 "bad-box",
             )
         if box[2] <= 0 or box[3] <= 0:

@@ -22,7 +22,7 @@ def read_entries(path: Path) -> list[dict[str, Any]]:
     """The objects of a JSON list. Raises ValueError, naming file and entry, for anything else and for an empty list."""
     try:
         entries = json.loads(path.read_text(encoding="utf-8-sig"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} is not JSON ({error}). Fetch the annotation file again.") from None
     if not isinstance(entries, list) or not entries:
         raise ValueError(f"{path}: a list of entries is expected. Is it another file of the benchmark?")
