@@ -186,10 +186,8 @@ def _conditions(model_args: Any, data_args: Any, training_args: Any, finetuning_
         template=data_args.template,
         default_system=data_args.default_system,
         precision={**precision, "quantization_bit": model_args.quantization_bit},
-        seeds=(training_args.seed, training_args.data_seed),
         # torch's own word has its build in it, as in 2.11.0+cu130.
         versions={**versions(*COMPUTING), "torch": torch.__version__},
-        view_keys=parts.frames.view_keys,
     )
 
 
