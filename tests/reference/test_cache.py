@@ -170,7 +170,11 @@ def sequences_in(cache: Path) -> tuple[set[tuple[str, str]], set[tuple[str, str]
 
 
 def assert_same_run(one: Run, other: Run, weights_within: float = 1e-5) -> None:
-    """Losses and final LoRA weights agree to 1e-5, figures in nats, ten times a loss's size (beta), to 1e-4."""
+    """Losses and final LoRA weights agree to 1e-5, figures in nats, ten times a loss's size (beta), to 1e-4.
+
+    Rows that a cache scored in other company than a run does differ in rounding, and where a gradient is next to
+    nothing, Adam makes a share of a step (1e-3) of that: then weights agree to a tenth of one.
+    """
     logs = [[entry for entry in run.log if "loss" in entry] for run in (one, other)]
     assert len(logs[0]) == len(logs[1]) == STEPS
     for step, (first, second) in enumerate(zip(*logs, strict=True)):
@@ -375,7 +379,7 @@ def test_what_is_on_the_disk_is_not_believed(
     one.write_bytes(content[1])
     other.write_bytes(content[0])
     run = learn(vista_reference_cache=str(cache))
-    assert_same_run(baseline[0], run)
+    assert_same_run(baseline[0], run, weights_within=1e-4)
     assert said.counts() == [(0, ROWS)]
     assert said.damaged() == [ROWS - 2 + 1 + 2]
     assert_same_content(cache, before)
@@ -416,7 +420,6 @@ def test_changed_rows_are_computed_once_and_no_others(
     capsys.readouterr()
     run = learn(vista_reference_cache=str(cache), **changed)
     assert "reference log-probs" in capsys.readouterr().err
-    # The new rows were scored in other company: where a gradient is next to nothing, Adam makes steps of rounding.
     assert_same_run(plain, run, weights_within=1e-4)
     after = files(cache)
     assert before.items() <= after.items()
@@ -459,7 +462,7 @@ def test_a_term_switched_on_later_completes_the_rows(
     learn(vista_reference_cache=str(new), max_steps=1, **before)
     known, content = sequences_in(new), files(new)
     run = learn(vista_reference_cache=str(new), **after)
-    assert_same_run(learn(**after) if after else baseline[0], run)
+    assert_same_run(learn(**after) if after else baseline[0], run, weights_within=1e-4)
     assert said.counts()[-1][1] > 0
     now = sequences_in(new)
     assert known[0] <= now[0] and known[1] <= now[1]
@@ -665,7 +668,7 @@ def test_no_room_is_a_sentence_and_leaves_what_was_there(
     kept = files(cache)
     assert 0 < len(kept) < len(files(whole))
     assert not list(cache.rglob("*.unfinished"))
-    assert_same_run(baseline[0], learn(vista_reference_cache=str(cache)))
+    assert_same_run(baseline[0], learn(vista_reference_cache=str(cache)), weights_within=1e-4)
     assert kept.items() <= files(cache).items()
 
 
