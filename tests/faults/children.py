@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import logging
 import os
 import signal
 import sys
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from conftest import run_recipe
+from transformers import AutoModelForImageTextToText
 
 for _name in (
     "llamafactory.train.tuner",
@@ -27,6 +29,7 @@ for _name in (
 ):
     with contextlib.suppress(ImportError):  # what a first run would import, if it is here: most of its time
         importlib.import_module(_name)
+AutoModelForImageTextToText._model_mapping.keys()  # imports every family's configuration
 
 TIME_LIMIT = 120.0
 """Seconds after which a run counts as hanging; the longest takes about ten."""
@@ -78,6 +81,9 @@ def start(args: dict[str, Any], log: Path) -> Child:
         os.dup2(descriptor, 1)
         os.dup2(descriptor, 2)
         sys.stdout, sys.stderr = os.fdopen(1, "w"), os.fdopen(2, "w")
+        for handler in logging.getLogger("llamafactory").handlers:
+            if type(handler) is logging.StreamHandler:
+                handler.setStream(sys.stdout)  # it holds on to pytest's
         run_recipe(args)
         code = 0
     except BaseException:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import time
 from pathlib import Path
@@ -47,7 +48,7 @@ def test_killed_at_random_moments(demo: Demo, alone: tuple[Run, float], tmp_path
     expected, seconds = alone
     rng = random.Random(0)
     with counting("runs killed at random moments, then run again", capsys) as count:
-        for trial in range(16):
+        for trial in range(10):
             folder = tmp_path / str(trial)
             args = recipe(demo, folder / "out")
             folder.mkdir()
@@ -65,7 +66,7 @@ def test_killed_inside_a_save(demo: Demo, alone: tuple[Run, float], tmp_path: Pa
     rng = random.Random(1)
     half_written = 0
     with counting("runs killed inside a save, then run again", capsys) as count:
-        for trial in range(24):
+        for trial in range(14):
             folder = tmp_path / str(trial)
             folder.mkdir()
             args = recipe(demo, folder / "out")
@@ -82,7 +83,7 @@ def test_killed_inside_a_save(demo: Demo, alone: tuple[Run, float], tmp_path: Pa
             count.add(ended and is_said == is_broken)
     with capsys.disabled():
         print(f"  of which {half_written} left a checkpoint half-written")
-    assert half_written >= 8
+    assert half_written >= 5
 
 
 def test_killed_while_the_reference_cache_is_filled(
@@ -92,7 +93,7 @@ def test_killed_while_the_reference_cache_is_filled(
     rng = random.Random(2)
     filled = 0
     with counting("runs killed while they fill the reference cache, then run again", capsys) as count:
-        for trial in range(10):
+        for trial in range(8):
             folder = tmp_path / str(trial)
             folder.mkdir()
             cache = folder / "cache"
@@ -114,8 +115,6 @@ def test_killed_while_the_reference_cache_is_filled(
 
 
 def _is_whole(cache: Path, path: Path) -> bool:
-    import json
-
     opened = ReferenceCache(str(cache), json.loads((cache / "manifest.json").read_text())["identity"])
     try:
         opened._load(path.stem)
