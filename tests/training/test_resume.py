@@ -188,6 +188,20 @@ def test_a_run_goes_on_from_the_whole_one_and_says_so(
     assert fault(folder / "checkpoint-3", ADAPTER) is None, "it was written again"
 
 
+def test_a_finished_run_that_is_run_again_stays_as_it_is(
+    demo: Demo, stopped: Path, tmp_path: Path, said: list[str]
+) -> None:
+    """In the middle of an epoch; the Trainer would do a step more each time."""
+    folder = shutil.copytree(stopped, tmp_path / "out")
+    before = load_file(folder / "adapter_model.safetensors")
+    run = run_recipe(saving(demo, folder, 3))
+    assert "All 3 steps are done already: nothing is left to train." in said
+    assert [entry["step"] for entry in run.log if "loss" in entry] == [1, 2, 3]
+    assert not (folder / "checkpoint-4").exists()
+    after = load_file(folder / "adapter_model.safetensors")
+    assert all(torch.equal(value, after[name]) for name, value in before.items())
+
+
 def test_without_a_whole_one_the_run_starts_anew(demo: Demo, stopped: Path, tmp_path: Path, said: list[str]) -> None:
     folder = tmp_path / "out"
     shutil.copytree(stopped / "checkpoint-1", folder / "checkpoint-1")

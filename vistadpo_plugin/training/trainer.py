@@ -101,6 +101,14 @@ class VistaDPOTrainer(CustomDPOTrainer):
                 self._save(output_dir or self.args.output_dir, state_dict=weights)
         super().save_model(output_dir, _internal_call)
 
+    def _run_epoch(self, **kwargs: Any) -> None:
+        """As the Trainer, which looks only after a step whether it was the last, also when it resumes from that."""
+        if self.state.global_step >= self.state.max_steps:
+            logger.info_rank0(f"All {self.state.max_steps} steps are done already: nothing is left to train.")
+            self.control.should_training_stop = True
+            return
+        super()._run_epoch(**kwargs)
+
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         """As the Trainer, but a folder is no whole checkpoint any more once something is written into it."""
         if self.args.should_save:
