@@ -5,13 +5,17 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test gpu lint clean
+.PHONY: demo test faults gpu lint clean
 
 demo: $(READY)
 	PATH="$(CURDIR)/$(BIN):$$PATH" vistadpo demo
 
 test: $(READY) lint
 	PATH="$(CURDIR)/$(BIN):$$PATH" OMP_NUM_THREADS=1 python -m pytest -n 2 --dist loadfile
+
+# Kills, full disks and damaged files, for some minutes; every line says how many were tried and how many held.
+faults: $(READY)
+	PATH="$(CURDIR)/$(BIN):$$PATH" OMP_NUM_THREADS=1 python -m pytest tests/faults -q
 
 # What only GPUs can show, on those that are here, in parts that each write to gpu_out/: make gpu PARTS="tests bench"
 gpu: $(READY)

@@ -12,6 +12,7 @@ from conftest import Demo
 from sharded_runs import Expected, assert_equal_runs, assert_saved_alike, expected, run_workers, spread_recipes
 
 from vistadpo_plugin.scoring.sharded import refuse_fsdp1
+from vistadpo_plugin.training.checkpoint_files import Layout, fault
 
 RECIPE = Path(__file__).resolve().parents[2] / "recipes" / "vistadpo_videollava_fsdp2.yaml"
 
@@ -33,6 +34,7 @@ def runs(known: Expected, tmp_path_factory: pytest.TempPathFactory) -> dict[str,
     recipe = yaml.safe_load(RECIPE.read_text())
     changes = {"fsdp": recipe["fsdp"], "fsdp_config": recipe["fsdp_config"], "ddp_backend": "gloo", "use_cpu": True}
     recipes = spread_recipes(known, folder, changes)
+    recipes["lora"] |= {"save_strategy": "steps", "save_steps": 3}
     recipes["bf16"] = {**recipes["projector"], "bf16": True, "max_steps": 1, "output_dir": str(folder / "bf16")}
     return {"folder": folder, **run_workers(folder, WORKER, recipes)}
 
@@ -67,6 +69,15 @@ def test_log_probs_stay_float32_in_bf16(runs: dict[str, Any], known: Expected) -
 def test_a_whole_model_is_saved(runs: dict[str, Any], known: Expected) -> None:
     """The Trainer alone writes none: FSDP2 keeps its checkpoints in shards."""
     assert_saved_alike(known.folder / "full-one", runs["folder"] / "full")
+
+
+def test_a_checkpoint_is_known_to_be_whole(runs: dict[str, Any]) -> None:
+    """And one whose shards end early is known to be broken."""
+    checkpoint = runs["folder"] / "lora" / "checkpoint-3"
+    assert fault(checkpoint, Layout("fsdp")) is None
+    for shard in (checkpoint / "pytorch_model_fsdp_0").glob("*.distcp"):
+        shard.write_bytes(shard.read_bytes()[:-1])
+    assert "which is missing or too short" in fault(checkpoint, Layout("fsdp"))
 
 
 def test_the_first_version_is_refused() -> None:

@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 from conftest import Demo, Run, launch_cli
 
+from vistadpo_plugin.training.checkpoint_files import Layout, fault
+
 RECIPE = Path(__file__).resolve().parents[2] / "recipes" / "vistadpo_videollava_full_z2.yaml"
 
 
@@ -30,6 +32,13 @@ def test_recipe_under_two_processes_equals_one(demo: Demo, train: Any, tmp_path:
     assert "ZeRO stage 2 optimizer" in done.stdout
     assert "DeepSpeed Final Optimizer = DeepSpeedZeroOptimizer" in done.stdout
     two = Run(tmp_path / "two")
+    checkpoint = two.folder / "checkpoint-3"
+    assert fault(checkpoint, Layout("deepspeed")) is None
+    (states,) = checkpoint.glob("*/*pp_rank_1*optim_states.pt")
+    states.write_bytes(states.read_bytes()[:-1])
+    assert f"{states.name} is damaged or was not written to its end" in fault(checkpoint, Layout("deepspeed"))
+    (checkpoint / "latest").unlink()
+    assert fault(checkpoint, Layout("deepspeed")) == "it has no latest"
 
     keys = {key: value for key, value in overrides(demo, tmp_path / "one").items() if value not in ("true", "false")}
     one = train(

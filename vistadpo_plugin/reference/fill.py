@@ -3,36 +3,67 @@
 from __future__ import annotations
 
 import copy
+from collections import defaultdict
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
 from accelerate import Accelerator
 from llamafactory.extras import logging
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 from transformers import TrainerCallback
 
 from vistadpo_plugin.data.batches.collator import VistaCollator
-from vistadpo_plugin.data.batches.known_scores import RowScores
+from vistadpo_plugin.data.batches.known_scores import ViewScores
 from vistadpo_plugin.data.batches.pairing import PairedRows, PairedSampler
 from vistadpo_plugin.reference.cache import ReferenceCache
 from vistadpo_plugin.scoring.scorer import ReferenceScores
+from vistadpo_plugin.scoring.sharded import from_first_rank
 
 logger = logging.get_logger("llamafactory.vistadpo")
 
 
-def missing_rows(rows: PairedRows, cache: ReferenceCache, collator: VistaCollator) -> list[tuple[int, int]]:
-    """(row, mate) of the rows whose file is absent or lacks a sequence, mates together."""
+@dataclass(frozen=True)
+class Missing:
+    """A row, its mate, and the sequences (`view/answer`) of which a cache does not know what the reference says."""
+
+    row: int
+    mate: int
+    names: frozenset[str]
+
+
+def missing_rows(rows: PairedRows, cache: ReferenceCache, collator: VistaCollator) -> list[Missing]:
+    """The rows of which the cache lacks a sequence, mates together."""
     missing = []
     for pair in PairedSampler(rows, shuffle=False, mates_together=True):
+        row = rows[pair]
+        answers, hidden = defaultdict(set), defaultdict(set)
+        for term, pairs in collator.scored(row).items():
+            for view, answer in pairs:
+                if view is not None:
+                    answers[view].add(answer)
+                    if term == "token":
+                        hidden[view].add(answer)
         names = {
-            term: {f"{view}/{answer}" for view, answer in pairs if view}
-            for term, pairs in collator.scored(rows[pair]).items()
+            f"{view}/{answer}"
+            for view in answers
+            for answer in cache.lacking(row["reference_keys"][view], answers[view], hidden[view])
         }
-        if cache.missing(rows.reference_keys[pair[0]], set().union(*names.values()), names.get("token", ())):
-            missing.append(pair)
+        if names:
+            missing.append(Missing(*pair, frozenset(names)))
     return missing
+
+
+class _WhatIsMissing(Dataset):
+    """The rows by `Missing`, each with the sequences that are `wanted` of it."""
+
+    def __init__(self, rows: PairedRows):
+        self.rows = rows
+
+    def __getitem__(self, missing: Missing) -> dict[str, Any]:
+        return {**self.rows[missing.row, missing.mate], "wanted": missing.names}
 
 
 class FillReferenceCache(TrainerCallback):
@@ -56,8 +87,10 @@ class FillReferenceCache(TrainerCallback):
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         for rows in self.datasets:
-            missing = missing_rows(rows, self.cache, self.collator)
-            self.accelerator.wait_for_everyone()  # nobody writes while another still looks what is missing
+            # One rank looks, so that all agree; meanwhile nobody writes.
+            first = state.is_world_process_zero
+            missing = from_first_rank(missing_rows(rows, self.cache, self.collator) if first else None)
+            self._say_damaged()
             logger.info_rank0(
                 f"Reference cache {self.cache.folder}: {len(rows) - len(missing)} of {len(rows)} rows known, "
                 f"{len(missing)} to compute."
@@ -66,32 +99,45 @@ class FillReferenceCache(TrainerCallback):
                 self._fill(rows, missing, args, hide=args.disable_tqdm or not state.is_local_process_zero)
             self.accelerator.wait_for_everyone()  # rows of one file may be trained and evaluated
 
-    def _fill(self, rows: PairedRows, missing: list[tuple[int, int]], args: Any, hide: bool) -> None:
+    def _say_damaged(self) -> None:
+        if self.cache.damaged:
+            (path, reason), *more = self.cache.damaged.items()
+            logger.warning_rank0(
+                f"Reference cache {self.cache.folder} has {1 + len(more)} damaged files, which are computed again: "
+                f"{path.relative_to(self.cache.folder)} ({reason})" + (", ..." if more else ".")
+            )
+            self.cache.damaged.clear()
+
+    def _fill(self, rows: PairedRows, missing: list[Missing], args: Any, hide: bool) -> None:
         size, ranks = args.per_device_train_batch_size, self.accelerator.num_processes
         batches = [missing[first : first + size] for first in range(0, len(missing), size)]
         # Every rank runs as many forwards as the others, as wrappers that spread parameters want it.
         batches += list(islice(batches * ranks, -len(batches) % ranks))
         loader = DataLoader(
-            rows,
+            _WhatIsMissing(rows),
             batch_sampler=batches[self.accelerator.process_index :: ranks],
             collate_fn=self.collator,
             num_workers=args.dataloader_num_workers,
         )
         for batch in tqdm(loader, desc="reference log-probs", unit="batch", disable=hide):
             for index, known in zip(batch["rows"].tolist(), _by_row(batch, self.score(batch)), strict=True):
-                self.cache.write(rows.reference_keys[index], known)
+                for view, one in known.items():
+                    where = f"{rows.rows[index]['where']}, view `{view}`"
+                    self.cache.write(rows.reference_keys[index][view], one, where)
 
 
-def _by_row(batch: dict[str, Any], scores: ReferenceScores) -> list[RowScores]:
-    """The scores of a batch row by row, by the names of the sequences."""
-    rows = [RowScores({}, {}) for _ in batch["rows"]]
+def _by_row(batch: dict[str, Any], scores: ReferenceScores) -> list[dict[str, ViewScores]]:
+    """The scores of a batch row by row, by view."""
+    rows: list[dict[str, ViewScores]] = [defaultdict(lambda: ViewScores({}, {})) for _ in batch["rows"]]
     log_probs = scores.log_probs.tolist()
     for number, (place, name) in enumerate(batch["names"]):
-        rows[place].log_probs[name] = log_probs[number]
+        view, answer = name.split("/")
+        rows[place][view].log_probs[answer] = log_probs[number]
     for group, hidden in zip(batch["groups"], scores.hidden, strict=True):
         hidden = hidden.cpu()
         owners = group["answers"]["sequence"][group["answers"]["token_term"]]
         for number in owners.unique().tolist():
             place, name = batch["names"][number]
-            rows[place].hidden[name] = hidden[owners == number]
+            view, answer = name.split("/")
+            rows[place][view].hidden[answer] = hidden[owners == number]
     return rows

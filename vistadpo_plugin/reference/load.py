@@ -71,8 +71,11 @@ def load_reference(
     with state.local_main_process_first():
         cache = ReferenceCache(keys.cache, conditions.identity(weights))
     for rows in datasets:
-        rows.fix_pairing()
-    complete = not any(missing_rows(rows, cache, collator) for rows in datasets)
+        rows.fix_pairing(collator.views)
+    # One rank looks, so that all agree.
+    complete = from_first_rank(
+        state.is_main_process and not any(missing_rows(rows, cache, collator) for rows in datasets)
+    )
     collator.cache = cache
     if second is not None or keys.adapter:
         return LoadedReference(second, cache)

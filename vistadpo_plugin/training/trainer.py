@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -11,7 +12,8 @@ from llamafactory.train.dpo.trainer import CustomDPOTrainer
 from torch import Tensor
 from transformers import Trainer
 from transformers.integrations import is_deepspeed_zero3_enabled
-from transformers.trainer_utils import EvalLoopOutput
+from transformers.trainer import TRAINER_STATE_NAME
+from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, EvalLoopOutput
 
 from vistadpo_plugin.data.batches.pairing import PairedRows, PairedSampler
 from vistadpo_plugin.reference.cache import ReferenceCache
@@ -98,6 +100,26 @@ class VistaDPOTrainer(CustomDPOTrainer):
             if self.args.should_save:
                 self._save(output_dir or self.args.output_dir, state_dict=weights)
         super().save_model(output_dir, _internal_call)
+
+    def _run_epoch(self, **kwargs: Any) -> None:
+        """As the Trainer, which looks only after a step whether it was the last, also when it resumes from that."""
+        if self.state.global_step >= self.state.max_steps:
+            logger.info_rank0(f"All {self.state.max_steps} steps are done already: nothing is left to train.")
+            self.control.should_training_stop = True
+            return
+        super()._run_epoch(**kwargs)
+
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        """As the Trainer, but a folder is no whole checkpoint any more once something is written into it."""
+        if self.args.should_save:
+            folder = Path(self._get_output_dir(trial=trial)) / f"{PREFIX_CHECKPOINT_DIR}-{self.state.global_step}"
+            (folder / TRAINER_STATE_NAME).unlink(missing_ok=True)
+        super()._save_checkpoint(model, trial)
+
+    def _save_rng_state(self, output_dir: str) -> None:
+        """As the Trainer; then ranks wait, so that what comes last says that all have written their part."""
+        super()._save_rng_state(output_dir)
+        self.accelerator.wait_for_everyone()
 
     def _get_train_sampler(self, train_dataset: PairedRows | None = None) -> PairedSampler:
         dataset = self.train_dataset if train_dataset is None else train_dataset

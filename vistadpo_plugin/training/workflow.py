@@ -33,6 +33,7 @@ from vistadpo_plugin.scoring.attention import share_prefixes, sharing_obstacle
 from vistadpo_plugin.scoring.sharded import refuse_fsdp1, spreads_parameters
 from vistadpo_plugin.training.bad_rows import SkippedRows, report_bad_rows, row_errors
 from vistadpo_plugin.training.objective import Objective
+from vistadpo_plugin.training.resume import settle_resume
 from vistadpo_plugin.training.summary import summarize, term_rows
 from vistadpo_plugin.training.trainer import VistaDPOTrainer
 
@@ -50,6 +51,7 @@ def run_vistadpo(
 ) -> None:
     """Train and evaluate as a recipe with `stage: vistadpo` says; the classes are what a benchmark exchanges."""
     arguments = (model_args, data_args, training_args, finetuning_args)
+    settle_resume(training_args, finetuning_args)
     parts = prepare(*arguments, training_args.do_train, collator_class)
     reference = load_reference(
         _reference_keys(training_args, finetuning_args),
@@ -184,10 +186,8 @@ def _conditions(model_args: Any, data_args: Any, training_args: Any, finetuning_
         template=data_args.template,
         default_system=data_args.default_system,
         precision={**precision, "quantization_bit": model_args.quantization_bit},
-        seeds=(training_args.seed, training_args.data_seed),
         # torch's own word has its build in it, as in 2.11.0+cu130.
         versions={**versions(*COMPUTING), "torch": torch.__version__},
-        view_keys=parts.frames.view_keys,
     )
 
 

@@ -170,15 +170,22 @@ class VistaCollator(MultiModalDataCollatorForSeq2Seq):
 
     def _reference(self, batch: _Batch, groups: list[dict[str, Any]]) -> dict[str, Any]:
         """What the cache knows of the sequences."""
-        rows = [self.cache.read(row["reference_key"]) for row in batch.rows]
+        wanted = defaultdict(list)
+        places = [(place, *name.split("/")) for place, name in batch.names]
+        for place, view, answer in places:
+            wanted[place, view].append(answer)
+        known = {
+            (place, view): self.cache.read(batch.rows[place]["reference_keys"][view], answers)
+            for (place, view), answers in wanted.items()
+        }
         log_probs = torch.zeros(len(batch.sequences))
-        for number, (place, name) in enumerate(batch.names):
-            log_probs[number] = rows[place].log_probs[name]
+        for number, (place, view, answer) in enumerate(places):
+            log_probs[number] = known[place, view].log_probs[answer]
         hidden = []
         for group in groups:
             answers = group["answers"]
             owners = answers["sequence"][answers["token_term"]].unique_consecutive().tolist()
-            states = [rows[place].hidden[name] for place, name in (batch.names[number] for number in owners)]
+            states = [known[place, view].hidden[answer] for place, view, answer in (places[one] for one in owners)]
             hidden.append(torch.cat(states) if states else torch.zeros(0, 0))
         return {"log_probs": log_probs, "hidden": hidden}
 
@@ -192,8 +199,11 @@ class VistaCollator(MultiModalDataCollatorForSeq2Seq):
         )
 
     def scored(self, row: dict[str, Any]) -> dict[str, list[tuple[str | None, str]]]:
-        """For each term of the row the (view, answer) pairs it scores; (None, answer): it has no such answer."""
-        grounding, mate = row["grounding"], row["mate"]
+        """For each term of the row the (view, answer) pairs it scores; (None, answer): it has no such answer.
+
+        A row may say which sequences are `wanted` of it, where a cache knows the others.
+        """
+        grounding, mate, wanted = row["grounding"], row["mate"], row.get("wanted")
         if grounding is None:
             terms = [term for term in self.views.view_keys.terms if term == "response"]
         else:
@@ -202,7 +212,8 @@ class VistaCollator(MultiModalDataCollatorForSeq2Seq):
         for term in terms:
             views = (FULL,) if grounding is None else term_views(grounding, term, self.views.view_keys)
             scored[term] = [
-                (view if row[f"{answer}_ids"] else None, answer) for view, answer in term_pairs(term, views)
+                (view if row[f"{answer}_ids"] and (wanted is None or f"{view}/{answer}" in wanted) else None, answer)
+                for view, answer in term_pairs(term, views)
             ]
         return scored
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -9,15 +11,22 @@ from torch import Tensor
 
 
 @dataclass
-class RowScores:
-    """The reference on one row: by (view, answer) log-probability in nats, and hidden states (tokens, width)."""
+class ViewScores:
+    """The reference on one view of a row: by answer log-probability in nats, and hidden states (tokens, width)."""
 
     log_probs: dict[str, float]
     hidden: dict[str, Tensor]
 
+    def not_finite(self) -> str | None:
+        """An answer with a value that is no finite number."""
+        for answer, value in self.log_probs.items():
+            if not math.isfinite(value):
+                return answer
+        return next((answer for answer, states in self.hidden.items() if not states.isfinite().all()), None)
+
 
 class KnownScores(Protocol):
-    """Anything that has the reference's scores of rows by their key, see `data.rows.row_key`."""
+    """Anything that has the reference's scores of views by their key, see `data.views.score_keys`."""
 
-    def read(self, key: str) -> RowScores:
-        """The scores of a row. Raises ValueError when they are not there."""
+    def read(self, key: str, answers: Iterable[str]) -> ViewScores:
+        """The scores of a view, with `answers` among them. Raises ValueError when they are not there."""

@@ -15,7 +15,8 @@ from torch.utils.data import Dataset, Sampler
 from vistadpo_plugin.data.batches.mates import NO_ROW, pair_rows
 from vistadpo_plugin.data.rows.grounded_rows import GroundedRows
 from vistadpo_plugin.data.rows.grounding import GroundedRow
-from vistadpo_plugin.data.rows.row_key import row_key
+from vistadpo_plugin.data.views.score_keys import score_keys
+from vistadpo_plugin.data.views.views import ViewBuilder
 
 
 class PairedRows(GroundedRows, Dataset):
@@ -26,23 +27,23 @@ class PairedRows(GroundedRows, Dataset):
         self.rows = rows
         self.seed = seed
         self.epoch = 0
-        self.reference_keys: list[str] | None = None
+        self.reference_keys: list[dict[str, str]] | None = None
 
     def __getitem__(self, indices: tuple[int, int]) -> dict[str, Any]:
-        """Columns of one row, plus `index`, `grounding` and `mate` (GroundedRow or None), and its `reference_key`."""
+        """Columns of one row, plus `index`, `grounding` and `mate` (GroundedRow or None), and its `reference_keys`."""
         index, mate = indices
         return {
             **self.rows[index],
             "index": index,
             "grounding": self.grounded[index],
             "mate": None if mate == NO_ROW else self.grounded[mate],
-            "reference_key": None if self.reference_keys is None else self.reference_keys[index],
+            "reference_keys": None if self.reference_keys is None else self.reference_keys[index],
         }
 
-    def fix_pairing(self) -> None:
+    def fix_pairing(self, views: ViewBuilder) -> None:
         """Draw the pairing once instead of every epoch, so that what is known of a row and its mate stays true."""
         self.reference_keys = [
-            row_key(self.rows[index], self.grounded[index], None if mate == NO_ROW else self.grounded[mate])
+            score_keys(self.rows[index], self.grounded[index], None if mate == NO_ROW else self.grounded[mate], views)
             for index, mate in enumerate(self.mates().tolist())
         ]
 

@@ -1,0 +1,86 @@
+"""What a row's scores on one view depend on, as a hash: the name under which they are known to another run.
+
+Rows that differ, or whose files have changed, have other keys. A view that is drawn at random depends on the seed, one
+of another row's video on that file: so runs of other seeds, or with other rejected views, share all the rest.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterable
+from typing import Any
+
+from vistadpo_plugin.data.rows.grounding import GroundedRow
+from vistadpo_plugin.data.views.views import (
+    CLIP,
+    CLIP_NEGATIVE,
+    FULL,
+    KEYFRAME,
+    TERM_OF,
+    ViewBuilder,
+)
+
+# Of a processed row; `where` draws noise and shuffles.
+_COLUMNS = ("where", "grounded", "prompt", "images", "videos", "chosen_ids", "rejected_ids", "irrelevant_ids")
+
+
+def score_keys(
+    row: dict[str, Any], grounding: GroundedRow | None, mate: GroundedRow | None, views: ViewBuilder
+) -> dict[str, str]:
+    """By view, a hash of all that the row's scores on it depend on, sizes and times of its files included.
+
+    Left out is what is the same for all rows: model, tokenizer, template, and how many frames a video gives.
+    """
+    paths = [path for media in ("images", "videos") for path in _paths(row[media])]
+    if grounding is not None:
+        paths += [*_video(grounding), *grounding.clip_images, *grounding.clip_negative_images]
+        paths += [grounding.keyframe] if isinstance(grounding.keyframe, str) else []
+    of_row = "\n".join([*(repr(row[name]) for name in _COLUMNS), *_states(paths)])
+    if grounding is None:
+        return {FULL: _digest(of_row, FULL)}
+    recipes = {FULL: "", KEYFRAME: "", CLIP: repr(views.view_keys.clip_frames)}
+    for view in TERM_OF:
+        recipe = _negative(view, mate, views)
+        if recipe is not None:
+            recipes[view] = recipe
+    return {view: _digest(of_row, view, recipe) for view, recipe in recipes.items()}
+
+
+def _negative(view: str, mate: GroundedRow | None, views: ViewBuilder) -> str | None:
+    """What a rejected view depends on beside its row, None where it would need a mate that the row has not."""
+    kind = views.view_keys.negative(TERM_OF[view])
+    parts: list[Any] = [kind]
+    if view == CLIP_NEGATIVE:
+        parts.append(views.view_keys.clip_frames)
+    if kind == "other":
+        if mate is None:
+            return None
+        parts += _states(_video(mate))
+    elif kind in ("noise", "shuffle"):
+        parts.append(views.seed)
+    elif kind in ("mask", "move"):
+        parts.append(views.view_keys.mask_fill)
+    return repr(parts)
+
+
+def _video(row: GroundedRow) -> list[str]:
+    return [row.video] if isinstance(row.video, str) else list(row.video)
+
+
+def _states(paths: Iterable[str]) -> list[str]:
+    states = [(path, os.stat(path)) for path in paths]
+    return [f"{path} {status.st_size} {status.st_mtime_ns}" for path, status in states]
+
+
+def _paths(media: Any) -> list[str]:
+    """Paths of a row's own images or videos (a video may be a list of images)."""
+    if isinstance(media, str):
+        return [media]
+    if isinstance(media, dict):  # an image as the datasets library gives it
+        return [media["path"]] if media.get("path") else []
+    return [path for one in media or [] for path in _paths(one)]
+
+
+def _digest(*parts: str) -> str:
+    return hashlib.blake2b("\n".join(parts).encode(), digest_size=20).hexdigest()
