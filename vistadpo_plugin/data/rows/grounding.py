@@ -46,10 +46,10 @@ class GroundedRow:
     """A row whose files exist: absolute-enough paths, seconds inside the video, boxes inside the frame.
 
     `video` is a file or the images of a folder or list. `outside` is the longest stretch without the event.
-    `frame_size` (width, height) is the frame the boxes are drawn on, as it is shown; (0, 0) where none is; `drawn` are
+    `frame_size` (width, height) is the frame the boxes are drawn on, as it is shown; (0, 0) where none is. `drawn` are
     the boxes as written. All times here count from the first frame, which comes `late` seconds after the 0 s of those
-    its author wrote. `group` names the recording that the video is of. `off` says why a grounding is missing: keys `event`
-    and `outside` (clip term), `keyframe` and `box` (object term).
+    that people write. `group` names the recording that the video is of. `off` says why a grounding is missing: keys
+    `event` and `outside` (clip term), `keyframe` and `box` (object term).
     """
 
     id: str
