@@ -34,7 +34,6 @@ from transformers.models.llava import modeling_llava
 from transformers.models.mllama import processing_mllama
 from transformers.models.qwen3_omni_moe import modeling_qwen3_omni_moe
 from transformers.models.video_llava import modeling_video_llava
-from trl.trainer import DPOTrainer, KTOTrainer, PPOTrainer
 
 gc.freeze()  # children need not copy what their collector would look through
 assert not [name for name in sys.modules if name.startswith("llamafactory")]
