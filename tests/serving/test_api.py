@@ -1,7 +1,7 @@
 """The host's API answers about a video file and a folder of frames, from the frames of training.
 
-One process that runs `llamafactory-cli api` is asked by OpenAI's own client, and each reply held against our inference
-for benchmarks. What reaches the model is looked at in this process, through the same application.
+One real `llamafactory-cli api` is asked by OpenAI's own client, and each reply held against our inference for
+benchmarks. What reaches the model is looked at in this process, through the same application.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import torch
 from capture import FirstBatch
 from conftest import Demo, keep_log, run_recipe, tiny_recipe, write_rows
 from data.barcode_video import draw, write_video
-from host_commands import start_fork
+from host_commands import start
 from launching import free_port
 from scoring.test_scorer import views_of_sequences
 from starlette.testclient import TestClient
@@ -124,12 +124,12 @@ def body(video: str | Path, **keys: Any) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def client(video_llava: Trained, media: Media, tmp_path_factory: pytest.TempPathFactory) -> Iterator[openai.OpenAI]:
-    """OpenAI's client of the command, which may read what lies in the media folder."""
+    """OpenAI's client of the real command, which may read what lies in the media folder."""
     folder = tmp_path_factory.mktemp("served")
     port = free_port()
     keys = {**video_llava.keys, "infer_dtype": "float32", "max_new_tokens": NEW_TOKENS}
     environment = {"API_HOST": "127.0.0.1", "API_PORT": port, "SAFE_MEDIA_PATH": str(media.folder)}
-    server = start_fork("api", "chat_videollava", keys, folder, **environment)
+    server = start("api", "chat_videollava", keys, folder, **environment)
     client = openai.OpenAI(base_url=f"http://127.0.0.1:{port}/v1", api_key="none", max_retries=0)
     try:
         for _ in range(600):
@@ -137,12 +137,12 @@ def client(video_llava: Trained, media: Media, tmp_path_factory: pytest.TempPath
                 client.models.list()
                 break
             except openai.APIConnectionError:
-                assert server.is_alive(), (folder / "stderr.txt").read_text()[-3000:]
+                assert server.poll() is None, (folder / "stderr.txt").read_text()[-3000:]
                 time.sleep(0.2)
         yield client
     finally:
         server.terminate()
-        server.join(timeout=60)
+        server.communicate(timeout=60)
 
 
 @pytest.fixture(scope="module")
