@@ -20,7 +20,7 @@ import torch
 from capture import Gradients
 from conftest import Demo, run_recipe, tiny_recipe, write_rows
 from launch.test_distributed import Logs
-from launching import torchrun
+from launching import forked_ranks
 from transformers import AutoModelForImageTextToText, TrainerCallback
 
 GROUNDING = ("event", "keyframe", "box", "rejected_irrelevant")
@@ -79,7 +79,13 @@ def train_all(
         torch.save(seen, path.with_name(f"{name}-{os.environ.get('RANK', 'alone')}.pt"))
 
 
-def run_workers(folder: Path, code: str, recipes: dict[str, dict[str, Any]], **environment: str) -> dict[str, Any]:
+def run_workers(
+    folder: Path,
+    code: str,
+    recipes: dict[str, dict[str, Any]],
+    launch: Callable[..., None] = forked_ranks,
+    **environment: str,
+) -> dict[str, Any]:
     """Two ranks run `code` (which calls `train_all(SPECIFICATION)`); returns what ranks 0 and 1 saw, by recipe."""
     specification = folder / "recipes.json"
     specification.write_text(json.dumps(list(recipes.items())))
@@ -88,7 +94,7 @@ def run_workers(folder: Path, code: str, recipes: dict[str, dict[str, Any]], **e
     # The group outlives a recipe: its successor could not form one again at the same place.
     keep = "import torch.distributed as dist\ndist.destroy_process_group = lambda *a, **k: None\n"
     script.write_text(head + keep + code)
-    torchrun(script, 2, timeout=580, **environment)
+    launch(script, 2, timeout=580, **environment)
     return {name: [torch.load(folder / f"{name}-{rank}.pt", weights_only=False) for rank in (0, 1)] for name in recipes}
 
 

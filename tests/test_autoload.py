@@ -26,11 +26,16 @@ ROOT = Path(__file__).resolve().parents[1]
 # Runs every scenario of stdin (name -> code that sets `result`) in a fork of an interpreter that has imported what is
 # slow, but nothing of the host.
 FORK_SERVER = """
-import json, os, sys, traceback
+import gc, json, os, sys, traceback
 
-import accelerate, datasets, matplotlib.figure, peft, torch, transformers, trl
-from transformers import AutoModelForCausalLM, HfArgumentParser, Trainer
+import accelerate, av, datasets, matplotlib.figure, omegaconf, peft, pydantic, ray, torch, torchaudio, transformers, trl
+from transformers import AutoModelForCausalLM, AutoProcessor, AutoVideoProcessor, HfArgumentParser, Seq2SeqTrainer
+from transformers.models.llava import modeling_llava
+from transformers.models.mllama import processing_mllama
+from transformers.models.qwen3_omni_moe import modeling_qwen3_omni_moe
+from transformers.models.video_llava import modeling_video_llava
 
+gc.freeze()  # children need not copy what their collector would look through
 assert not [name for name in sys.modules if name.startswith("llamafactory")]
 
 results = {}

@@ -16,6 +16,7 @@ import pytest
 import torch
 import yaml
 from conftest import Demo, run_recipe, tiny_recipe
+from launching import torchrun
 from sharded_runs import assert_equal_runs, expected, run_workers, spread_recipes
 
 RECIPES = Path(__file__).resolve().parents[2] / "recipes"
@@ -65,7 +66,7 @@ def test_two_gpus_equal_one_cpu_process(launcher: str, demo: Demo, tmp_path: Pat
         recipes = {name: recipe for name, recipe in recipes.items() if name in ("full", "lora")}
     recipes = {n: {k: v for k, v in recipe.items() if v is not None} for n, recipe in recipes.items()}
     runs = run_workers(
-        tmp_path, EXACT + WORKERS[launcher], recipes, CUDA_VISIBLE_DEVICES=",".join(VISIBLE.split(",")[:2])
+        tmp_path, EXACT + WORKERS[launcher], recipes, torchrun, CUDA_VISIBLE_DEVICES=",".join(VISIBLE.split(",")[:2])
     )
     for name, ranks in runs.items():
         assert all(rank["world"] == 2 for rank in ranks)

@@ -1,4 +1,4 @@
-"""Two CPU processes (gloo, DDP) under torchrun against one process on the same global batches."""
+"""Two CPU processes (gloo, DDP), told who they are as by torchrun, against one process on the same global batches."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 import torch
 from capture import Gradients
 from conftest import Demo, run_recipe, tiny_recipe
-from launching import torchrun
+from launching import forked_ranks
 from transformers import TrainerCallback
 
 WORKER = """
@@ -62,7 +62,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory, demo: Demo) -> dict[str, Any]
     worker = folder / "worker.py"
     tests = str(Path(__file__).parents[1])
     worker.write_text(WORKER.format(tests=tests, args=str(folder / "two.json"), out=str(folder / "seen")))
-    torchrun(worker, 2)
+    forked_ranks(worker, 2)
     return {rank: torch.load(folder / f"seen-{rank}.pt", weights_only=False) for rank in ("alone", "0", "1")}
 
 
