@@ -6,9 +6,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-from vistadpo_plugin.ablation.results.figures import PROBE
 from vistadpo_plugin.ablation.plan import Run, asked_with, probed_with
 from vistadpo_plugin.ablation.recipe import Ablation, Split
+from vistadpo_plugin.ablation.results.figures import PROBE
 from vistadpo_plugin.ablation.worker import Worker
 from vistadpo_plugin.evaluation.benchmarks import BENCHMARKS
 from vistadpo_plugin.evaluation.recipe import Recipe

@@ -67,8 +67,8 @@ def ask(
 def probe(data: str, keys: dict[str, Any], output: str, decided: dict[str, Any]) -> None:
     """Margins of one model on the rows of `data`, into the file `output`; of an adapter's model, not of its base."""
     from vistadpo_plugin.data.rows.dataset_info import write_text
-    from vistadpo_plugin.evaluation.probe import run_probe
-    from vistadpo_plugin.evaluation.probe_table import BASE, TUNED
+    from vistadpo_plugin.evaluation.probe.measure import run_probe
+    from vistadpo_plugin.evaluation.probe.table import BASE, TUNED
 
     found = run_probe(data, {**keys, "output_dir": str(Path(output).with_suffix(""))})
     rows = []

@@ -16,14 +16,14 @@ from typing import Any
 import yaml
 
 from vistadpo_plugin.ablation.evaluate import LOGS, Evaluator
-from vistadpo_plugin.ablation.results.figures import SplitFigures
 from vistadpo_plugin.ablation.ladder import Rung
 from vistadpo_plugin.ablation.plan import SFT_ROWS, Run, dataset_names, make_runs, models_of
 from vistadpo_plugin.ablation.progress import Progress, show_time
 from vistadpo_plugin.ablation.recipe import Ablation
 from vistadpo_plugin.ablation.records import FAILED, FINISHED, Record, decides
-from vistadpo_plugin.ablation.sft_rows import write_sft_rows
+from vistadpo_plugin.ablation.results.figures import SplitFigures
 from vistadpo_plugin.ablation.results.statistics import Measured
+from vistadpo_plugin.ablation.sft_rows import write_sft_rows
 from vistadpo_plugin.ablation.worker import JobFailed, Worker
 
 DEV, TEST = "dev", "test"

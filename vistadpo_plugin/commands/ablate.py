@@ -63,8 +63,8 @@ def main(argv: list[str] | None = None) -> int:
     options = _parse(argv)
     import yaml
 
-    from vistadpo_plugin.ablation.results.plot import PLOT, plot_forest
     from vistadpo_plugin.ablation.recipe import read_recipe
+    from vistadpo_plugin.ablation.results.plot import PLOT, plot_forest
     from vistadpo_plugin.ablation.results.report import JSON_REPORT, MARKDOWN_REPORT, write_reports
     from vistadpo_plugin.ablation.run import run_ablation
 

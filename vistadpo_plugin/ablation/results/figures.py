@@ -11,7 +11,7 @@ import numpy as np
 
 from vistadpo_plugin.ablation.results.statistics import Measured, draw_weights, ranks, ratios
 from vistadpo_plugin.evaluation.benchmarks import BENCHMARKS
-from vistadpo_plugin.evaluation.probe_table import LEVELS
+from vistadpo_plugin.evaluation.probe.table import LEVELS
 from vistadpo_plugin.evaluation.question import Question
 from vistadpo_plugin.evaluation.rank import RANK, asks_yes_or_no, auc, truth, wins
 from vistadpo_plugin.evaluation.replies import REPLIES, known_margins, known_replies

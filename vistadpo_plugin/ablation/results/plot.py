@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from vistadpo_plugin.ablation.run import TEST, Outcome
 from vistadpo_plugin.ablation.results.summary import Line, lines_of
+from vistadpo_plugin.ablation.run import TEST, Outcome
 
 PLOT = "forest.png"
 _ALSO = ("total/overall", "overall", "average")

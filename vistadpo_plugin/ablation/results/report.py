@@ -13,9 +13,9 @@ from typing import Any
 
 from vistadpo_plugin.ablation.ladder import BASE
 from vistadpo_plugin.ablation.plan import REFERENCE, Run
-from vistadpo_plugin.ablation.run import DEV, TEST, Outcome
 from vistadpo_plugin.ablation.results.statistics import Estimate
 from vistadpo_plugin.ablation.results.summary import Line, figure_names, lines_of
+from vistadpo_plugin.ablation.run import DEV, TEST, Outcome
 from vistadpo_plugin.data.rows.dataset_info import write_text
 from vistadpo_plugin.run_record.provenance import versions
 

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from vistadpo_plugin.ablation.ladder import BASE
-from vistadpo_plugin.ablation.run import Outcome
 from vistadpo_plugin.ablation.results.statistics import Estimate, Measured, difference, estimate
+from vistadpo_plugin.ablation.run import Outcome
 
 ALL_BASES = "all bases"
 
