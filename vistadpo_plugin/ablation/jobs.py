@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import gc
 import json
+import math
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -42,9 +43,14 @@ def train(recipe: str) -> dict[str, Any]:
     return {
         "reference_answers": facts.get("reference_answers") or 0,
         "steps": state["global_step"],
-        "first": logs[0] if logs else {},
-        "last": logs[-1] if logs else {},
+        "first": _finite(logs[0]) if logs else {},
+        "last": _finite(logs[-1]) if logs else {},
     }
+
+
+def _finite(log: dict[str, Any]) -> dict[str, Any]:
+    """Without the figures of terms that no row had, which are logged as NaN."""
+    return {name: value for name, value in log.items() if not isinstance(value, float) or math.isfinite(value)}
 
 
 def ask(
