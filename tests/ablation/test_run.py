@@ -143,7 +143,7 @@ def test_killed_and_resumed_makes_the_same_table(demo: Demo, finished: Path, tmp
     recipe = write_recipe(tmp_path, recipe_keys(demo, tmp_path))
     command = [sys.executable, "-c", "import sys; from vistadpo_plugin.commands.main import main; sys.exit(main())"]
     order = [trial["run"].replace(".", "/") for trial in report(finished)["trials"]]
-    for stop in (f"{order[1]}/model/checkpoint-1", f"{order[3]}/run.json"):
+    for stop in (f"{order[1]}/model/checkpoint-1/trainer_state.json", f"{order[3]}/run.json"):
         with (tmp_path / "said.txt").open("a") as said:
             process = subprocess.Popen([*command, "ablate", str(recipe)], stdout=said, stderr=said)
         wait_for(tmp_path / "out/runs" / stop, process)
