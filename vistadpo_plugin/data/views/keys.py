@@ -9,7 +9,7 @@ from vistadpo_plugin.arguments import VistaArguments
 
 @dataclass(frozen=True)
 class ViewKeys:
-    """`terms` are those that are on, `irrelevant` says whether the irrelevant answer has a weight; the others are the keys
+    """`terms` are those that are on, `irrelevant` says whether the irrelevant answer has a weight; the others are keys
     of `VistaArguments` without their `vista_`."""
 
     terms: tuple[str, ...]
