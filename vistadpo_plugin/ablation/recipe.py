@@ -93,7 +93,7 @@ def read_recipe(path: Path, quick: bool = False, demo_base: Callable[[], Path] |
     """
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:
         raise RecipeError(f"cannot read the recipe: {error}") from None
     recipe = read_mapping(content, "the recipe")
     check_names(recipe, KEYS, "key")
