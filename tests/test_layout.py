@@ -16,6 +16,7 @@ NAME = PACKAGE.name
 ORDER = (
     ("autoload",),
     ("commands",),
+    ("ablation",),
     ("bench",),
     ("demo",),
     ("recipe_check", "preview", "evaluation"),

@@ -18,6 +18,7 @@ EVERY = sorted(FOLDER.glob("*.yaml"))
 EVALUATIONS = [path for path in EVERY if path.stem.startswith("evaluate_")]
 INFERENCE = [path for path in EVERY if path.stem.startswith(("export_", "chat_"))]
 TRAINING = [path for path in EVERY if path.stem.startswith("vistadpo_")]
+ABLATIONS = [path for path in EVERY if path.stem.startswith("ablate_")]
 PAPER = [path for path in TRAINING if path.stem != "vistadpo_demo"]
 
 
@@ -26,7 +27,7 @@ def ids(path: Path) -> str:
 
 
 def test_every_recipe_is_of_a_known_kind() -> None:
-    assert sorted([*EVALUATIONS, *INFERENCE, *TRAINING]) == EVERY
+    assert sorted([*ABLATIONS, *EVALUATIONS, *INFERENCE, *TRAINING]) == EVERY
 
 
 def parse(path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Any, ...]:
@@ -102,6 +103,41 @@ def test_evaluation_recipe_parses(path: Path) -> None:
             assert adapter == trained["output_dir"]
             for key in ("model_name_or_path", "template", "video_maxlen"):
                 assert keys[key] == trained[key]
+
+
+@pytest.mark.parametrize("path", ABLATIONS, ids=ids)
+@pytest.mark.parametrize("quick", [False, True], ids=["whole", "quick"])
+def test_ablation_recipe_parses(path: Path, quick: bool) -> None:
+    """And so does the recipe of each of its runs, by the host."""
+    from llamafactory.hparams import get_train_args
+
+    from vistadpo_plugin.ablation.plan import make_runs
+    from vistadpo_plugin.ablation.recipe import read_recipe
+
+    if quick and "quick" not in yaml.safe_load(path.read_text()):
+        pytest.skip("has no --quick")
+    read = read_recipe(path, quick, demo_base=lambda: Path("the/base"))
+    assert str(read.output_dir) == f"saves/{path.stem}" + "_quick" * quick
+    runs = make_runs(read, {("model", rung.name): 2.0 for rung in read.ladder.rungs if rung.same_compute_as})
+    for run in runs[: len(read.ladder.rungs)]:
+        get_train_args({**run.keys, "use_cpu": True})
+
+
+def test_table_3_is_trained_as_the_7b_recipe_trains() -> None:
+    """The full objective's run has the keys of vistadpo_videollava.yaml, but for where things go."""
+    from vistadpo_plugin.ablation.plan import make_runs
+    from vistadpo_plugin.ablation.recipe import read_recipe
+    from vistadpo_plugin.arguments import VistaArguments
+
+    (full,) = [
+        run for run in make_runs(read_recipe(FOLDER / "ablate_videollava.yaml"), {}) if run.name == "model.full.seed_0"
+    ]
+    usual = yaml.safe_load((FOLDER / "vistadpo_videollava.yaml").read_text())
+    apart = {"output_dir", "seed", "plot_loss", "save_total_limit", "vista_reference_cache"}
+    defaults = {name: value for name, value in vars(VistaArguments()).items() if name in usual}
+    assert {k: v for k, v in {**defaults, **full.keys}.items() if k not in apart} == {
+        k: v for k, v in usual.items() if k not in apart
+    }
 
 
 @pytest.mark.parametrize("path", EVERY, ids=ids)

@@ -77,16 +77,16 @@ def test_interrupted_and_resumed(
     recipe = finished.recipe(tmp_path)
     asked: list[int] = []
     stops = [1, 4]  # batches: base's first | its other two, tuned's first | its other two
-    reply = Responder.reply
+    answer = Responder.answer
 
-    def interrupted(self: Responder, prepared: list[dict[str, Any]]) -> list[str]:
+    def interrupted(self: Responder, prepared: list[dict[str, Any]]) -> list[Any]:
         if stops and len(asked) == stops[0]:
             stops.pop(0)
             raise KeyboardInterrupt
         asked.append(len(prepared))
-        return reply(self, prepared)
+        return answer(self, prepared)
 
-    monkeypatch.setattr(Responder, "reply", interrupted)
+    monkeypatch.setattr(Responder, "answer", interrupted)
     torn = None
     for model in ("base", "tuned"):
         assert evaluate(recipe) == 130

@@ -16,6 +16,7 @@ SUBCOMMANDS = {
     "convert": "rows to and from VistaDPO-7k's layout and the host's; PLLaVA's and LLaVA-Hound's checkpoints",
     "recipes": "list the recipes that ship, copy one, or check one: what it means, costs and needs",
     "evaluate": "benchmark tables of your models, base against tuned; or a probe of how much they look",
+    "ablate": "a ladder of objectives over seeds from the same base and rows, and what each rung is worth",
     "bench": "measure a training step beside the host's plain DPO step",
 }
 

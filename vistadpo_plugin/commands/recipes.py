@@ -73,7 +73,8 @@ def _copy(recipe: Path, folder: Path, overwrite: bool) -> int:
     if target.exists() and not overwrite:
         raise ValueError(f"{target} is there already; --overwrite replaces it, -o takes another folder.")
     text = recipe.read_text(encoding="utf-8")
-    named = yaml.safe_load(text).get("dataset")
+    keys = yaml.safe_load(text)
+    named = keys.get("training", keys).get("dataset")  # an ablation's training has keys of its own
     known = read_info(recipe.parent)
     entries = {name: known[name] for name in (named or "").replace(" ", "").split(",") if name in known}
     folder.mkdir(parents=True, exist_ok=True)
@@ -96,7 +97,9 @@ def _check(recipe: Path, overrides: list[str], gpus: int | None) -> int:
     """Raises ValueError for a recipe that would not start."""
     if gpus is not None and gpus < 1:
         raise ValueError(f"--gpus {gpus}: has to be 1 or more.")
-    if _is_of_evaluation(recipe):
+    if _has(recipe, "training"):
+        return _check_ablation(recipe, overrides)
+    if _has(recipe, "benchmarks"):
         return _check_evaluation(recipe, overrides)
     # What the host has to say while it parses is not asked for here.
     os.environ.setdefault("LLAMAFACTORY_VERBOSITY", "ERROR")
@@ -110,13 +113,37 @@ def _check(recipe: Path, overrides: list[str], gpus: int | None) -> int:
     return 0
 
 
-def _is_of_evaluation(recipe: Path) -> bool:
-    """Whether a recipe is for `vistadpo evaluate`; what cannot be read is the host's to refuse."""
+def _has(recipe: Path, key: str) -> bool:
+    """Whether a recipe has a key: `benchmarks` that of `vistadpo evaluate`, `training` that of `vistadpo ablate`.
+
+    What cannot be read is the host's to refuse.
+    """
     try:
         content = yaml.safe_load(recipe.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError):
         return False
-    return isinstance(content, dict) and "benchmarks" in content
+    return isinstance(content, dict) and key in content
+
+
+def _check_ablation(recipe: Path, overrides: list[str]) -> int:
+    from vistadpo_plugin.ablation.recipe import read_recipe
+
+    if overrides:
+        raise ValueError(f"{recipe} is an ablation's recipe, which takes no key=value.")
+    read = read_recipe(recipe, demo_base=lambda: Path("the demo's base"))
+    runs = len(read.bases) * len(read.ladder.rungs) * len(read.seeds) * len(read.choices)
+    print(f"{recipe}: `vistadpo ablate` takes it.\n")
+    for title, names in (
+        ("bases", read.bases),
+        ("rungs", [rung.name for rung in read.ladder.rungs]),
+        ("seeds", map(str, read.seeds)),
+        ("compared", [f"{later} - {earlier}" for later, earlier in read.ladder.compared]),
+        ("test", [*read.test.benchmarks, *(["probe"] if read.test.probe else [])]),
+    ):
+        print(f"{title:<12}{', '.join(names)}")
+    print(f"{'primary':<12}{read.primary}")
+    print(f"{'runs':<12}{runs}")
+    return 0
 
 
 def _check_evaluation(recipe: Path, overrides: list[str]) -> int:

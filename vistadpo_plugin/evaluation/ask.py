@@ -12,6 +12,7 @@ from vistadpo_plugin.data.rows.grounding import GroundedRow
 from vistadpo_plugin.data.rows.schema import RowError
 from vistadpo_plugin.evaluation.benchmarks import BENCHMARKS
 from vistadpo_plugin.evaluation.question import Question
+from vistadpo_plugin.evaluation.rank import asks_yes_or_no
 from vistadpo_plugin.evaluation.recipe import Recipe
 from vistadpo_plugin.evaluation.replies import REPLIES, append_replies, first_few, known_replies, mend
 from vistadpo_plugin.evaluation.settings import check_same, make_settings, read_settings, write_settings
@@ -23,7 +24,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Task:
-    """The questions of a benchmark that a model has still to answer, each with the video that it is about."""
+    """The questions of a benchmark that a model has still to answer, each with the video that it is about.
+
+    `yes_or_no`: whether the benchmark asks nothing else; then margins are kept beside the replies.
+    """
 
     model: str
     benchmark: str
@@ -31,6 +35,7 @@ class Task:
     settings: dict[str, Any]
     pending: list[tuple[Question, GroundedRow]]
     others: int
+    yes_or_no: bool
 
 
 def infer(recipe: Recipe, exported: dict[str, list[Question]], allow_partial: bool) -> None:
@@ -72,7 +77,8 @@ def _plan(recipe: Recipe, exported: dict[str, list[Question]], allow_partial: bo
             pending = [question for question in questions if question.id not in replies]
             absent[name].update(dict.fromkeys(video for video in _names(pending) if videos[video] is None))
             shown = [(question, viewed(question, video)) for question in pending if (video := videos[question.video])]
-            tasks.append(Task(model, name, folder, settings, shown, len(questions) - len(shown)))
+            others = len(questions) - len(shown)
+            tasks.append(Task(model, name, folder, settings, shown, others, asks_yes_or_no(questions)))
     missing = [
         f"{name}: {first_few(list(names), 'video', 'videos')} missing below {recipe.benchmarks[name].videos}"
         for name, names in absent.items()
@@ -122,8 +128,12 @@ def _ask(responder: Responder, task: Task, batch_size: int, allow_partial: bool)
                         ) from None
                     unreadable.append(question.video)
             if prepared:
-                replies = responder.reply(list(prepared.values()))
-                append_replies(task.folder / REPLIES, zip(prepared, replies, strict=True))
+                answers = dict(zip(prepared, responder.answer(list(prepared.values())), strict=True))
+                append_replies(
+                    task.folder / REPLIES,
+                    ((id_, answer.text) for id_, answer in answers.items()),
+                    {id_: answer.yes_margin for id_, answer in answers.items()} if task.yes_or_no else None,
+                )
             bar.update(len(batch))
     if unreadable:
         videos = first_few(unreadable, "question is left out: its video", "questions are left out: their videos")

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import gc
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +21,20 @@ from vistadpo_plugin.data.rows.grounding import GroundedRow, from_first_frame
 from vistadpo_plugin.data.views.frames import FrameCounts
 from vistadpo_plugin.data.views.keys import ViewKeys
 from vistadpo_plugin.data.views.views import CLIP, FULL, SampledFrames
+from vistadpo_plugin.evaluation.rank import first_tokens
 from vistadpo_plugin.evaluation.settings import user_message
 from vistadpo_plugin.models.token_kinds import TOKEN_KINDS
 
 _STACKED = ("pixel_values", "pixel_values_videos", "video_grid_thw", "second_per_grid_ts")
 """Inputs that lie one after the other along the first axis, in the host's training too; the last is a list."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A reply, and log p(yes) - log p(no) at its first token: None where the tokenizer cannot tell the two apart."""
+
+    text: str
+    yes_margin: float | None
 
 
 class Responder:
@@ -47,6 +59,7 @@ class Responder:
         self.one_at_a_time: str | None = None
         counts = FrameCounts(self.engine.template.mm_plugin, self.engine.processor, ViewKeys.of(VistaArguments()))
         self._builder = counts.builder(seed=0)
+        self._yes_no = first_tokens(self.engine.tokenizer)
         self._last: tuple[tuple[Any, ...], SampledFrames] | None = None
 
     def frames(self, row: GroundedRow, images_fps: float | None) -> SampledFrames:
@@ -80,30 +93,64 @@ class Responder:
 
     @torch.inference_mode()
     def reply(self, prepared: list[dict[str, Any]]) -> list[str]:
-        """The reply to each prepared question, the same in a batch as alone but for what half precision rounds.
+        """The reply to each prepared question, see `answer`."""
+        return [answer.text for answer in self.answer(prepared)]
 
-        Raises ValueError when memory does not suffice.
+    @torch.inference_mode()
+    def answer(self, prepared: list[dict[str, Any]]) -> list[Answer]:
+        """Reply and margin of each prepared question, the same in a batch as alone but for what half precision rounds.
+
+        The margin comes of the forward that the reply begins with. Raises ValueError when memory does not suffice.
         """
         reason = _why_not_stacked(prepared)
         self.one_at_a_time = self.one_at_a_time or reason
         alone = reason is not None or len(prepared) == 1
         batches = prepared if alone else [_stack(prepared, self.engine.tokenizer.pad_token_id)]
-        return [text for batch in batches for text in self._generate(batch)]
+        return [answer for batch in batches for answer in self._generate(batch)]
 
-    def _generate(self, batch: dict[str, Any]) -> list[str]:
+    def _generate(self, batch: dict[str, Any]) -> list[Answer]:
         try:
-            made = self.engine.model.generate(**batch)
+            with _first_logits(self.engine.model) as kept:
+                made = self.engine.model.generate(**batch)
         except torch.cuda.OutOfMemoryError as error:
             raise ValueError(f"out of memory: take a smaller `batch_size`. {error}") from None
-        return self.engine.tokenizer.batch_decode(
+        texts = self.engine.tokenizer.batch_decode(
             made[:, batch["inputs"].shape[1] :], skip_special_tokens=True, clean_up_tokenization_spaces=True
         )
+        return [Answer(text, margin) for text, margin in zip(texts, self._yes_margins(kept[0]), strict=True)]
+
+    def _yes_margins(self, logits: torch.Tensor) -> list[float | None]:
+        """log p(yes) - log p(no) of each question, from the logits (questions, vocabulary) of the first token."""
+        if self._yes_no is None:
+            return [None] * len(logits)
+        yes, no = (torch.logsumexp(logits[:, tokens], dim=1) for tokens in self._yes_no)
+        return (yes - no).tolist()
 
     def close(self) -> None:
         """Give the memory back for the next model."""
         del self.engine
         gc.collect()
         torch_gc()
+
+
+@contextmanager
+def _first_logits(model: Any) -> Iterator[list[torch.Tensor]]:
+    """Meanwhile keeps the model's own last logits (questions, vocabulary) of the first forward, in float32.
+
+    `generate` can return logits too: of every step, which is a gigabyte for a large vocabulary.
+    """
+    kept: list[torch.Tensor] = []
+
+    def keep(_module: Any, _inputs: Any, output: Any) -> None:
+        if not kept:
+            kept.append(output.logits[:, -1].float())
+
+    inner = model.get_base_model() if hasattr(model, "get_base_model") else model
+    handle = inner.register_forward_hook(keep)
+    try:
+        yield kept
+    finally:
+        handle.remove()
 
 
 def _inputs(prepared: dict[str, Any]) -> dict[str, Any]:

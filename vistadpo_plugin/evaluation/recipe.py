@@ -92,37 +92,40 @@ def read_recipe(path: Path) -> Recipe:
         content = yaml.load(path.read_text(encoding="utf-8"), _Loader)
     except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:
         raise RecipeError(f"cannot read the recipe: {error}") from None
-    recipe = _mapping(content, "the recipe")
-    _check_names(recipe, (*_OWN_KEYS, *HOST_KEYS), "key")
+    recipe = read_mapping(content, "the recipe")
+    check_names(recipe, (*_OWN_KEYS, *HOST_KEYS), "key")
     shared = {key: value for key, value in recipe.items() if key in HOST_KEYS}
     models = {}
-    for name, keys in _mapping(recipe.get("models"), "`models`").items():
+    for name, keys in read_mapping(recipe.get("models"), "`models`").items():
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
             raise RecipeError(f"`models`: {name!r} becomes a folder; use letters, digits, dot, dash and underscore.")
-        models[name] = _model(f"`models: {name}`", {**shared, **_mapping(keys or {}, f"`models: {name}`")})
-    benchmarks = _mapping(recipe.get("benchmarks"), "`benchmarks`")
-    _check_names(benchmarks, BENCHMARKS, "benchmark")
+        models[name] = _model(f"`models: {name}`", {**shared, **read_mapping(keys or {}, f"`models: {name}`")})
+    benchmarks = read_mapping(recipe.get("benchmarks"), "`benchmarks`")
+    check_names(benchmarks, BENCHMARKS, "benchmark")
     if not models or not benchmarks:
         raise RecipeError(f"`{'benchmarks' if models else 'models'}` is empty: there is nothing to evaluate.")
     if not isinstance(recipe.get("output_dir"), str):
         raise RecipeError("`output_dir` is missing: name the folder for questions, replies and the report.")
     return Recipe(
         models=models,
-        benchmarks={name: _folders(name, folders) for name, folders in benchmarks.items()},
+        benchmarks={name: read_folders(f"`benchmarks: {name}`", folders) for name, folders in benchmarks.items()},
         output_dir=Path(recipe["output_dir"]),
-        batch_size=_count(recipe, "batch_size", 1),
-        max_new_tokens=_count(recipe, "max_new_tokens", 128),
+        batch_size=read_count(recipe, "batch_size", 1),
+        max_new_tokens=read_count(recipe, "max_new_tokens", 128),
         judge=_judge(recipe.get("judge")),
     )
 
 
-def _mapping(value: Any, what: str) -> dict[str, Any]:
+def read_mapping(value: Any, what: str) -> dict[str, Any]:
+    """Names and values, as YAML has them. Raises RecipeError."""
     if not isinstance(value, dict) or not all(isinstance(key, str) for key in value):
         raise RecipeError(f"{what}: names and values are expected, not {value!r:.60}.")
     return value
 
 
-def _check_names(given: Iterable[str], known: Iterable[str], kind: str) -> None:
+def check_names(given: Iterable[str], known: Iterable[str], kind: str) -> None:
+    """Raise RecipeError for a name that is not known, with the nearest one."""
+    known = list(known)
     for name in given:
         if name not in known:
             nearest = difflib.get_close_matches(name, known, n=1, cutoff=0)[0]
@@ -131,7 +134,7 @@ def _check_names(given: Iterable[str], known: Iterable[str], kind: str) -> None:
 
 def _model(where: str, keys: Mapping[str, Any]) -> dict[str, Any]:
     """A model's keys, without those that are set to nothing."""
-    _check_names(keys, HOST_KEYS, f"key in {where}:")
+    check_names(keys, HOST_KEYS, f"key in {where}:")
     keys = {key: keys[key] for key in HOST_KEYS if keys.get(key) is not None}
     missing = [key for key in REQUIRED if key not in keys]
     if missing:
@@ -139,14 +142,14 @@ def _model(where: str, keys: Mapping[str, Any]) -> dict[str, Any]:
     for key in ("model_name_or_path", "adapter_name_or_path", "template"):
         if key in keys and not isinstance(keys[key], str):
             raise RecipeError(f"{where}: `{key}` is {keys[key]!r}; a text is expected.")
-    _count(keys, "video_maxlen", 1)
+    read_count(keys, "video_maxlen", 1)
     return keys
 
 
-def _folders(name: str, given: Any) -> Folders:
-    where = f"`benchmarks: {name}`"
-    folders = _mapping(given, where)
-    _check_names(folders, ("annotations", "videos"), f"key in {where}:")
+def read_folders(where: str, given: Any) -> Folders:
+    """Where a benchmark lies. Raises RecipeError naming `where` the recipe is wrong."""
+    folders = read_mapping(given, where)
+    check_names(folders, ("annotations", "videos"), f"key in {where}:")
     for key in ("annotations", "videos"):
         if not isinstance(folders.get(key), str):
             raise RecipeError(f"{where}: `{key}` is missing; name a folder.")
@@ -156,14 +159,15 @@ def _folders(name: str, given: Any) -> Folders:
 def _judge(given: Any) -> dict[str, str] | None:
     if given is None:
         return None
-    judge = _mapping(given, "`judge`")
-    _check_names(judge, ("model", "base_url"), "key in `judge`:")
+    judge = read_mapping(given, "`judge`")
+    check_names(judge, ("model", "base_url"), "key in `judge`:")
     if not isinstance(judge.get("model"), str) or not isinstance(judge.get("base_url", ""), str):
         raise RecipeError("`judge` needs a `model`, and may have a `base_url`; both are texts.")
     return judge
 
 
-def _count(keys: Mapping[str, Any], key: str, default: int) -> int:
+def read_count(keys: Mapping[str, Any], key: str, default: int) -> int:
+    """A whole number from 1. Raises RecipeError."""
     value = keys.get(key, default)
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
         raise RecipeError(f"`{key}` is {value!r}; allowed: a whole number, 1 or larger.")

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from vistadpo_plugin.evaluation.question import Question, read_replies
 
 REPLIES = "replies.jsonl"
+MARGIN = "yes_margin"
 
 
 def mend(path: Path) -> bool:
@@ -42,10 +44,28 @@ def known_replies(path: Path, questions: Sequence[Question]) -> dict[str, str]:
     return replies
 
 
-def append_replies(path: Path, replies: Iterable[tuple[str, str]]) -> None:
-    """Add (id, reply) lines; they are in the file when this returns."""
-    # ASCII only: some of Unicode's line ends would split a line for its reader.
-    lines = "".join(json.dumps({"id": id_, "reply": reply}) + "\n" for id_, reply in replies)
+def known_margins(path: Path) -> dict[str, float]:
+    """log p(yes) - log p(no) by question id, of the replies that have it; none where the file is missing."""
+    if not path.exists():
+        return {}
+    lines = (json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line.strip())
+    return {line["id"]: line[MARGIN] for line in lines if isinstance(line.get(MARGIN), int | float)}
+
+
+def append_replies(
+    path: Path, replies: Iterable[tuple[str, str]], margins: Mapping[str, float | None] | None = None
+) -> None:
+    """Add (id, reply) lines, with their log p(yes) - log p(no) where `margins` has it.
+
+    They are in the file when this returns.
+    """
+    lines = ""
+    for id_, reply in replies:
+        line: dict[str, Any] = {"id": id_, "reply": reply}
+        if margins is not None and margins[id_] is not None:
+            line[MARGIN] = margins[id_]
+        # ASCII only: some of Unicode's line ends would split a line for its reader.
+        lines += json.dumps(line) + "\n"
     with path.open("a", encoding="utf-8") as file:
         file.write(lines)
 

@@ -9,9 +9,11 @@ from typing import Any
 
 from vistadpo_plugin.evaluation.benchmarks import BENCHMARKS
 from vistadpo_plugin.evaluation.question import Question, write_questions
+from vistadpo_plugin.evaluation.rank import NOTE, RANK, asks_yes_or_no, rank_figure
 from vistadpo_plugin.evaluation.recipe import Recipe, RecipeError
-from vistadpo_plugin.evaluation.replies import REPLIES, first_few, known_replies
+from vistadpo_plugin.evaluation.replies import REPLIES, first_few, known_margins, known_replies
 from vistadpo_plugin.evaluation.report import model_entry
+from vistadpo_plugin.evaluation.score import Score
 from vistadpo_plugin.evaluation.settings import check_same, make_settings, read_settings
 from vistadpo_plugin.run_record.provenance import file_sha256
 
@@ -82,7 +84,11 @@ def score(recipe: Recipe, exported: dict[str, list[Question]], allow_partial: bo
             "prompt": benchmark.prompt,
             "models": {
                 model: model_entry(
-                    benchmark.score(questions, replies[name, model], asks),
+                    _with_rank(
+                        benchmark.score(questions, replies[name, model], asks),
+                        questions,
+                        known_margins(recipe.output_dir / name / model / REPLIES),
+                    ),
                     settings[name, model],
                     len(questions) - len(replies[name, model]),
                 )
@@ -91,6 +97,15 @@ def score(recipe: Recipe, exported: dict[str, list[Question]], allow_partial: bo
             "judge": None if asks is None else {**asks.describe(), "prompt sha256": _judge_prompt(name, questions)},
         }
     return {"benchmarks": benchmarks}
+
+
+def _with_rank(score: Score, questions: list[Question], margins: dict[str, float]) -> Score:
+    """The score with the threshold-free rank behind its figures, where the benchmark asks for yes or no and replies
+    have margins."""
+    figure = rank_figure(questions, margins) if asks_yes_or_no(questions) else None
+    if figure is None:
+        return score
+    return Score({**score.figures, RANK: figure}, score.counts, [*score.notes, NOTE])
 
 
 def _hashes(annotations: Path, files: Any) -> dict[str, str]:

@@ -58,7 +58,8 @@ def scored(vista: VistaArguments) -> dict[str, list[tuple[str, str]]]:
     """For each term the (view, answer) pairs that a row with every kind of grounding scores."""
     view_keys = ViewKeys.of(vista)
     terms = row_terms(_FULL_ROW, True, view_keys)
-    return {term: term_pairs(term, term_views(_FULL_ROW, term, view_keys)) for term in terms}
+    pairs = {term: term_pairs(term, term_views(_FULL_ROW, term, view_keys)) for term in terms}
+    return {term: [pair for pair in found if view_keys.scores(pair[1])] for term, found in pairs.items()}
 
 
 def work_of(vista: VistaArguments, views: dict[str, View], texts: Texts, batch: int, most: int) -> Work:

@@ -70,7 +70,7 @@ class FillReferenceCache(TrainerCallback):
     """Completes the cache when the model is wrapped and ready, and the first step is not yet done.
 
     `score` is the reference's forward: a batch of the collator to its scores. `datasets` are the rows of the run, each
-    with its pairing fixed.
+    with its pairing fixed. `scored` counts the answers that the reference had to score, over all ranks.
     """
 
     def __init__(
@@ -84,6 +84,7 @@ class FillReferenceCache(TrainerCallback):
         self.cache, self.score, self.datasets, self.accelerator = cache, score, list(datasets), accelerator
         self.collator = copy.copy(collator)
         self.collator.cache = None
+        self.scored = 0
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         for rows in self.datasets:
@@ -95,6 +96,7 @@ class FillReferenceCache(TrainerCallback):
                 f"Reference cache {self.cache.folder}: {len(rows) - len(missing)} of {len(rows)} rows known, "
                 f"{len(missing)} to compute."
             )
+            self.scored += sum(len(one.names) for one in missing)
             if missing:
                 self._fill(rows, missing, args, hide=args.disable_tqdm or not state.is_local_process_zero)
             self.accelerator.wait_for_everyone()  # rows of one file may be trained and evaluated

@@ -44,9 +44,10 @@ class RunReport:
         content = json.dumps(_finite(self.facts), indent=1, ensure_ascii=False, default=str)
         write_text(self.folder / RUN_REPORT, content + "\n")
 
-    def finish(self, log_history: list[dict[str, Any]]) -> None:
-        """Add the final figures of the trainer's log, and write."""
+    def finish(self, log_history: list[dict[str, Any]], reference_answers: int | None = None) -> None:
+        """Add the final figures of the trainer's log, and with a cache what the reference had to score; write."""
         self.facts["finished"], self.facts["metrics"] = _now(), final_metrics(log_history)
+        self.facts["reference_answers"] = reference_answers
         self.write()
 
 
@@ -91,6 +92,7 @@ def start_report(run: RunStart) -> RunReport:
         "data": run.data,
         "rows": run.rows,
         "skipped": {},
+        "reference_answers": None,  # with a reference cache: those that it did not know
         "metrics": None,
     }
     return RunReport(run.output_dir, run.skipped, run.recipe, hide_secrets(facts))

@@ -54,11 +54,13 @@ class VistaDPOTrainer(CustomDPOTrainer):
         super().__init__(**kwargs)
         self.skipped = skipped
         self.report: RunReport | None = None  # on the main process of a training run
+        self.filler: FillReferenceCache | None = None
         if cache is not None:
             evaluated = self.eval_dataset if isinstance(self.eval_dataset, dict) else {"": self.eval_dataset}
             datasets = [rows for rows in (self.train_dataset, *evaluated.values()) if rows is not None]
-            filler = FillReferenceCache(cache, self.score_reference, self.data_collator, datasets, self.accelerator)
-            self.add_callback(filler)
+            fills = FillReferenceCache(cache, self.score_reference, self.data_collator, datasets, self.accelerator)
+            self.filler = fills
+            self.add_callback(fills)
         self.objective = objective
         self.train_sums = MetricSums(objective.terms, self.args.device)
         self.eval_sums = MetricSums(objective.terms, self.args.device)

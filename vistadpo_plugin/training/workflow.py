@@ -86,7 +86,8 @@ def run_vistadpo(
     if training_args.do_eval:
         _evaluate(trainer)
     if trainer.report is not None:
-        trainer.report.finish(trainer.state.log_history)
+        scored = None if trainer.filler is None else trainer.filler.scored
+        trainer.report.finish(trainer.state.log_history, scored)
     create_modelcard_and_push(trainer, *arguments)
     trainer.add_run_to_card()  # the host writes the card past the trainer where it does not push it
 

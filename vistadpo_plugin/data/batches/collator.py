@@ -199,7 +199,7 @@ class VistaCollator(MultiModalDataCollatorForSeq2Seq):
         )
 
     def scored(self, row: dict[str, Any]) -> dict[str, list[tuple[str | None, str]]]:
-        """For each term of the row the (view, answer) pairs it scores; (None, answer): it has no such answer.
+        """For each term of the row the (view, answer) pairs it scores; (None, answer): it has none that counts.
 
         A row may say which sequences are `wanted` of it, where a cache knows the others.
         """
@@ -208,11 +208,15 @@ class VistaCollator(MultiModalDataCollatorForSeq2Seq):
             terms = [term for term in self.views.view_keys.terms if term == "response"]
         else:
             terms = row_terms(grounding, mate is not None, self.views.view_keys)
+
+        def has(answer: str) -> bool:
+            return bool(row[f"{answer}_ids"]) and self.views.view_keys.scores(answer)
+
         scored = {}
         for term in terms:
             views = (FULL,) if grounding is None else term_views(grounding, term, self.views.view_keys)
             scored[term] = [
-                (view if row[f"{answer}_ids"] and (wanted is None or f"{view}/{answer}" in wanted) else None, answer)
+                (view if has(answer) and (wanted is None or f"{view}/{answer}" in wanted) else None, answer)
                 for view, answer in term_pairs(term, views)
             ]
         return scored

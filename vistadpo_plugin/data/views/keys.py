@@ -1,4 +1,4 @@
-"""The recipe's keys that decide what a view is, settled once a run."""
+"""The recipe's keys that decide what a view is and which answers are scored, settled once a run."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from vistadpo_plugin.arguments import VistaArguments
 
 @dataclass(frozen=True)
 class ViewKeys:
-    """`terms` are those that are on; the others are the keys of `VistaArguments` without their `vista_`."""
+    """`terms` are those that are on, `irrelevant` says whether the irrelevant answer has a weight; the others are keys
+    of `VistaArguments` without their `vista_`."""
 
     terms: tuple[str, ...]
     video_negative: str
@@ -18,6 +19,7 @@ class ViewKeys:
     mask_fill: str
     clip_frames: int | None
     token_view: str
+    irrelevant: bool
 
     @classmethod
     def of(cls, vista: VistaArguments) -> ViewKeys:
@@ -30,7 +32,12 @@ class ViewKeys:
             mask_fill=vista.vista_mask_fill,
             clip_frames=vista.vista_clip_frames,
             token_view=vista.vista_token_view,
+            irrelevant=vista.vista_irrelevant_weight > 0,
         )
+
+    def scores(self, answer: str) -> bool:
+        """Whether an answer has a say: one of weight 0 is not scored."""
+        return answer != "irrelevant" or self.irrelevant
 
     def negative(self, term: str) -> str | None:
         """How the rejected view of a term comes about; None for a term without one."""

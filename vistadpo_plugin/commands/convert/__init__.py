@@ -1,6 +1,6 @@
 """`vistadpo convert`: rows to and from VistaDPO-7k's released layout, and to the host's plain preference format.
 
-Checkpoints (`vistadpo convert llava-hound ...`, `vistadpo convert pllava ...`) are `commands.convert_checkpoint`'s.
+Checkpoints (`vistadpo convert llava-hound ...`, `vistadpo convert pllava ...`) are `convert.checkpoint`'s.
 """
 
 from __future__ import annotations
@@ -11,8 +11,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from vistadpo_plugin.commands import convert_checkpoint
-from vistadpo_plugin.commands.pipe import outlive_readers
+from vistadpo_plugin.commands.convert import checkpoint
 from vistadpo_plugin.data.rows import strict_json
 from vistadpo_plugin.data.rows.dataset_info import merge_info, write_info, write_rows
 from vistadpo_plugin.data.rows.reader import read_rows
@@ -62,8 +61,8 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
 def main(argv: list[str] | None = None) -> int:
     """Convert rows or a checkpoint; returns 0, 1 when rows were left out, or 2 with a sentence on standard error."""
     argv = sys.argv[1:] if argv is None else argv
-    if argv and argv[0] in convert_checkpoint.KINDS:
-        return convert_checkpoint.main(argv)
+    if argv and argv[0] in checkpoint.KINDS:
+        return checkpoint.main(argv)
     options = _parse(argv)
     try:
         return _convert(options)
@@ -139,8 +138,3 @@ def _read(path: Path, account: Account) -> list[tuple[str, dict[str, Any]]]:
     if not account.read:
         raise ValueError(f"{path}: no rows; one JSON object a line is expected.")
     return sources
-
-
-if __name__ == "__main__":
-    outlive_readers()
-    sys.exit(main())
