@@ -29,8 +29,10 @@ from vistadpo_plugin.scoring.scorer import ReferenceScores, Scorer
 from vistadpo_plugin.scoring.sharded import WholeHead, keep_gathered_weights, refuse_adapted_head, spreads_parameters
 from vistadpo_plugin.scoring.view_features import Encoded
 from vistadpo_plugin.training.bad_rows import SkippedRows
+from vistadpo_plugin.training.finite import CheckWeights, check_gradients, check_reference, check_terms, check_weights
 from vistadpo_plugin.training.metrics import MetricSums
 from vistadpo_plugin.training.objective import Objective, TermResult
+from vistadpo_plugin.training.progress import Progress
 
 logger = logging.get_logger("llamafactory.vistadpo")
 
@@ -52,7 +54,13 @@ class VistaDPOTrainer(CustomDPOTrainer):
         reference that it knows wholly.
         """
         super().__init__(**kwargs)
+        self.args.logging_nan_inf_filter = False  # a loss that is not finite stops the run
         self.skipped = skipped
+        self.progress = Progress()
+        self.add_callback(self.progress)
+        self.add_callback(CheckWeights())
+        self.step_rows: list[str] = []  # this process's of the optimizer step
+        self.eval_rows = 0
         self.report: RunReport | None = None  # on the main process of a training run
         if cache is not None:
             evaluated = self.eval_dataset if isinstance(self.eval_dataset, dict) else {"": self.eval_dataset}
@@ -62,7 +70,7 @@ class VistaDPOTrainer(CustomDPOTrainer):
         self.objective = objective
         self.train_sums = MetricSums(objective.terms, self.args.device)
         self.eval_sums = MetricSums(objective.terms, self.args.device)
-        self.steps_since_log = 0
+        self.steps_since_log = self.full_steps_since_log = 0
         unwrapped = self.accelerator.unwrap_model(self.model)
         self.kept = None
         spread = spreads_parameters(self.args)
@@ -111,6 +119,7 @@ class VistaDPOTrainer(CustomDPOTrainer):
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         """As the Trainer, but a folder is no whole checkpoint any more once something is written into it."""
+        check_weights(self.model, f"Step {self.state.global_step}")
         if self.args.should_save:
             folder = Path(self._get_output_dir(trial=trial)) / f"{PREFIX_CHECKPOINT_DIR}-{self.state.global_step}"
             (folder / TRAINER_STATE_NAME).unlink(missing_ok=True)
@@ -131,15 +140,28 @@ class VistaDPOTrainer(CustomDPOTrainer):
 
     def _get_num_items_in_batch(self, batch_samples: list[dict[str, Any]], device: torch.device) -> Tensor:
         """Rows of one optimizer step, on all ranks; the Trainer asks once a step."""
+        self.step_rows = [where for batch in batch_samples for where in batch["where"]]
+        rows = torch.tensor(len(self.step_rows), device=device)
+        if self.args.world_size > 1:
+            rows = self.accelerator.gather(rows).sum()
+        self.progress.count(self.state.global_step + 1, int(rows))
         self.steps_since_log += 1
-        rows = torch.tensor(sum(len(batch["rows"]) for batch in batch_samples), device=device)
-        return self.accelerator.gather(rows).sum() if self.args.world_size > 1 else rows
+        self.full_steps_since_log += bool(rows)
+        return rows
+
+    def _get_grad_norm(self, model: Any, grad_norm: Any = None) -> Any:
+        norm = super()._get_grad_norm(model, grad_norm)
+        if self.accelerator.mixed_precision != "fp16":  # there a scaler skips such steps, and tries a smaller scale
+            check_gradients(norm, self.step_rows, f"Step {self.state.global_step + 1}")
+        return norm
 
     def score_reference(self, batch: dict[str, Any]) -> ReferenceScores:
         """What the reference says of a batch, scored as in a step."""
         batch = self._prepare_inputs(batch)
         with self.compute_loss_context_manager():
-            return self.reference(self.model_wrapped, batch, Encoded())
+            scores = self.reference(self.model_wrapped, batch, Encoded())
+        check_reference(scores, batch)
+        return scores
 
     def term_results(self, model: Any, batch: dict[str, Any]) -> dict[str, TermResult]:
         """Score a batch with reference and policy and form every term of every row."""
@@ -148,7 +170,11 @@ class VistaDPOTrainer(CustomDPOTrainer):
         encoded = Encoded()
         reference = self.reference(model, batch, encoded)
         policy = self.scorer(model, batch, encoded, reference)
-        return self.objective(policy, reference.log_probs, batch)
+        results = self.objective(policy, reference.log_probs, batch)
+        done = self.state.global_step
+        step = f"Step {done + 1}" if model.training else f"Evaluation at step {done}"
+        check_terms(results, batch["where"], policy, reference, step)
+        return results
 
     def compute_loss(
         self,
@@ -179,22 +205,36 @@ class VistaDPOTrainer(CustomDPOTrainer):
             results = self.term_results(model, inputs)
         self.eval_sums.add(results)
         rows = len(inputs["rows"])
+        self.eval_rows += rows
         return self.objective.total(results, rows).sum() / max(rows, 1), None, None
 
     def evaluation_loop(
         self, dataloader: Any, *args: Any, metric_key_prefix: str = "eval", **kw: Any
     ) -> EvalLoopOutput:
         self.eval_sums.reset()
+        self.eval_rows = 0
         output = super().evaluation_loop(dataloader, *args, metric_key_prefix=metric_key_prefix, **kw)
+        if not self._sum_over_ranks(torch.tensor(self.eval_rows, device=self.args.device)):
+            raise RuntimeError(
+                f"No row of {metric_key_prefix} could be used: all were skipped (skipped_rows.jsonl in the output "
+                "folder says why)."
+            )
         means = self.eval_sums.means(self._sum_over_ranks, steps=len(dataloader))
         output.metrics.update({f"{metric_key_prefix}_{name}": value for name, value in means.items()})
         return output
 
     def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
-        """Add the means since the last training log."""
+        """Add the means since the last training log.
+
+        The Trainer's own means count steps without a row, whose loss is 0, and `train_loss` those of earlier runs.
+        """
         if "loss" in logs:
+            if self.full_steps_since_log < self.steps_since_log:
+                logs["loss"] = _mean(logs["loss"] * self.steps_since_log, self.full_steps_since_log)
             logs.update(self.train_sums.means(self._sum_over_ranks, self.steps_since_log))
-            self.steps_since_log = 0
+            self.steps_since_log = self.full_steps_since_log = 0
+        if "train_loss" in logs:
+            logs["train_loss"] = _mean(self._total_loss_scalar, self.progress.full_steps)
         Trainer.log(self, logs, *args, **kwargs)
 
     def create_model_card(self, *args: Any, **kwargs: Any) -> None:
@@ -209,3 +249,7 @@ class VistaDPOTrainer(CustomDPOTrainer):
 
     def _sum_over_ranks(self, values: Tensor) -> Tensor:
         return self.accelerator.reduce(values, "sum")
+
+
+def _mean(total: float, steps: int) -> float:
+    return total / steps if steps else float("nan")
