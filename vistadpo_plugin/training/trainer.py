@@ -16,6 +16,7 @@ from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, EvalLoopOutput
 
 from vistadpo_plugin.data.batches.pairing import PairedRows, PairedSampler
+from vistadpo_plugin.data.views.frames import plural
 from vistadpo_plugin.reference.cache import ReferenceCache
 from vistadpo_plugin.reference.fill import FillReferenceCache
 from vistadpo_plugin.reference.reference import Reference
@@ -25,6 +26,7 @@ from vistadpo_plugin.scoring.fast.fused_lora import fuse_lora
 from vistadpo_plugin.scoring.fast.fused_mlp import fuse_mlps
 from vistadpo_plugin.scoring.fast.fused_norm import fuse_norms
 from vistadpo_plugin.scoring.fast.kept_activations import GIB, KeptActivations
+from vistadpo_plugin.scoring.randomness import switch_off_dropout
 from vistadpo_plugin.scoring.scorer import ReferenceScores, Scorer
 from vistadpo_plugin.scoring.sharded import WholeHead, keep_gathered_weights, refuse_adapted_head, spreads_parameters
 from vistadpo_plugin.scoring.view_features import Encoded
@@ -53,6 +55,12 @@ class VistaDPOTrainer(CustomDPOTrainer):
         """`activation_memory` is in GiB. `cache` is completed before the first step; `reference_head` stands for a
         reference that it knows wholly.
         """
+        dropout = switch_off_dropout(kwargs["model"])
+        if kwargs["ref_model"] is not None:
+            dropout |= switch_off_dropout(kwargs["ref_model"])
+        if dropout:
+            names = ", ".join(f"{name} ({plural(count, 'layer')})" for name, count in sorted(dropout.items()))
+            logger.warning_rank0(f"Dropout is off in policy and reference, as in the host's DPO: {names}.")
         super().__init__(**kwargs)
         self.args.logging_nan_inf_filter = False  # a loss that is not finite stops the run
         self.skipped = skipped

@@ -34,6 +34,7 @@ from vistadpo_plugin.run_record.resolved_recipe import resolve
 from vistadpo_plugin.scoring.attention import share_prefixes, sharing_obstacle
 from vistadpo_plugin.scoring.sharded import refuse_fsdp1, spreads_parameters
 from vistadpo_plugin.training.bad_rows import SkippedRows, report_bad_rows, row_errors
+from vistadpo_plugin.training.host_keys import refuse_host_keys
 from vistadpo_plugin.training.objective import Objective
 from vistadpo_plugin.training.resume import settle_resume
 from vistadpo_plugin.training.summary import control_report, summarize, term_rows
@@ -226,6 +227,7 @@ def settle_arguments(model_args: Any, data_args: Any, training_args: Any, finetu
         raise ValueError("`train_sampling_strategy: group_by_length` does not go with `stage: vistadpo`; remove it.")
     if training_args.do_train and finetuning_args.finetuning_type in ("full", "freeze"):
         _refuse_adapter_folder(training_args.output_dir)
+    refuse_host_keys(model_args, data_args, training_args, finetuning_args)
     refuse_fsdp1(training_args)
     # What a row's files hold is read while its row is processed; a cache of that would outlive a corrected file.
     data_args.overwrite_cache = True
