@@ -76,7 +76,10 @@ def test_gradients_that_are_not_finite_never_reach_the_weights(
 
     for norm in (1.0, 0.0):
         seen = Gradients()
-        with pytest.raises(FloatingPointError, match=r"^Step 1: the loss is finite, its gradients are not .norm nan"):
+        with pytest.raises(
+            FloatingPointError,
+            match=r"^Step 1: the loss of .*, the gradients of all are not .norm nan",
+        ):
             run_recipe({**recipe, "max_grad_norm": norm, "max_samples": 2, "max_steps": 1}, Break(), seen)
         assert not seen.steps, "the optimizer was about to step"
         assert nothing_saved(tmp_path / "out")

@@ -1,14 +1,15 @@
 """Numbers that are not finite stop a run, by name, before anything broken is saved.
 
 The host leaves losses that are NaN or infinite out of its log (`logging_nan_inf_filter`) and goes on. Here every row's
-terms are looked at before the backward pass, the gradients before the optimizer's step, and the trained weights before
-they are written. What a rank finds ends the job: the launcher stops the others, which wait for it in the backward pass.
+terms and the gradients are looked at before the optimizer's step, and the trained weights before they are written. What
+a rank finds ends the job: the others find it in their gradients, or are stopped by the launcher.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -25,36 +26,46 @@ _OF_THE_REFERENCE = (
 )
 
 
-def check_terms(
-    results: dict[str, TermResult],
-    where: Sequence[str],
-    policy: Scores,
-    reference: ReferenceScores,
-    step: str,
-) -> None:
-    """Raise FloatingPointError where a loss or margin is not finite.
+@dataclass(frozen=True)
+class Scored:
+    """What is looked at of a batch: for each term (row, loss, margin) (R,), `where` its rows are, and the
+    log-probabilities (S,) of policy and reference."""
 
-    `where` names the rows of the batch; `step` begins the message, as in `Step 3`. An infinite margin alone counts as
-    well: its loss may be 0.
+    terms: dict[str, tuple[Tensor, Tensor, Tensor]]
+    where: Sequence[str]
+    policy: Tensor
+    reference: Tensor
+
+    @classmethod
+    def of(
+        cls, results: dict[str, TermResult], where: Sequence[str], policy: Scores, reference: ReferenceScores
+    ) -> Scored:
+        terms = {term: (one.row, one.loss.detach(), one.margin.detach()) for term, one in results.items()}
+        return cls(terms, where, policy.log_probs.detach(), reference.log_probs)
+
+
+def check_terms(batches: Sequence[Scored], step: str) -> None:
+    """Raise FloatingPointError where a loss or margin of these batches is not finite.
+
+    `step` begins the message, as in `Step 3`. An infinite margin alone counts as well: its loss may be 0.
     """
-    broken = {term: ~(result.loss.isfinite() & result.margin.isfinite()) for term, result in results.items()}
-    if not torch.cat(list(broken.values())).any():  # the one wait for the device
+    broken = [~(loss.isfinite() & margin.isfinite()) for one in batches for _, loss, margin in one.terms.values()]
+    if not broken or not torch.cat(broken).any():
         return
     lines = [f"{step}: the loss is not finite; the run stops, and nothing of this step is saved."]
-    for term, places in broken.items():
-        result = results[term]
-        found = [
-            f"{where[row]} (loss {loss:g}, margin {margin:g})"
-            for row, loss, margin in zip(
-                result.row[places].tolist(), result.loss[places].tolist(), result.margin[places].tolist(), strict=True
-            )
-        ]
+    for term in batches[0].terms:
+        found = []
+        for one in batches:
+            for row, loss, margin in zip(*(values.tolist() for values in one.terms[term]), strict=True):
+                if not (math.isfinite(loss) and math.isfinite(margin)):
+                    found.append(f"{one.where[row]} (loss {loss:g}, margin {margin:g})")
         if found:
             lines.append(f"  {term}: {_some(found)}")
-    wrong = [int((~scores.log_probs.isfinite()).sum()) for scores in (policy, reference)]
+    wrong = [sum(int((~getattr(one, side).isfinite()).sum()) for one in batches) for side in ("policy", "reference")]
+    total = sum(len(one.policy) for one in batches)
     lines.append(
-        f"  log-probabilities that are not finite: {wrong[0]} of {len(policy.log_probs)} of the policy, {wrong[1]} of "
-        f"{len(reference.log_probs)} of the reference"
+        f"  log-probabilities that are not finite: {wrong[0]} of {total} of the policy, {wrong[1]} of {total} of the "
+        "reference"
     )
     lines.append(_OF_THE_REFERENCE if wrong[1] else _OF_TRAINING)
     raise FloatingPointError("\n".join(lines))
@@ -84,8 +95,8 @@ def check_gradients(norm: float | Tensor | None, where: Sequence[str], step: str
         norm = norm.full_tensor()
     if norm is not None and not math.isfinite(norm):
         raise FloatingPointError(
-            f"{step}: the loss is finite, its gradients are not (norm {float(norm):g}); the run stops before they "
-            f"reach the weights.\n  rows of this process: {_some(where)}\n{_OF_TRAINING}"
+            f"{step}: the loss of this process's rows is finite, the gradients of all are not (norm {float(norm):g}); "
+            f"the run stops before they reach the weights.\n  rows of this process: {_some(where)}\n{_OF_TRAINING}"
         )
 
 

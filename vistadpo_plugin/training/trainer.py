@@ -31,7 +31,14 @@ from vistadpo_plugin.scoring.scorer import ReferenceScores, Scorer
 from vistadpo_plugin.scoring.sharded import WholeHead, keep_gathered_weights, refuse_adapted_head, spreads_parameters
 from vistadpo_plugin.scoring.view_features import Encoded
 from vistadpo_plugin.training.bad_rows import SkippedRows
-from vistadpo_plugin.training.finite import CheckWeights, check_gradients, check_reference, check_terms, check_weights
+from vistadpo_plugin.training.finite import (
+    CheckWeights,
+    Scored,
+    check_gradients,
+    check_reference,
+    check_terms,
+    check_weights,
+)
 from vistadpo_plugin.training.metrics import MetricSums
 from vistadpo_plugin.training.objective import Objective, TermResult
 from vistadpo_plugin.training.progress import Progress
@@ -69,6 +76,7 @@ class VistaDPOTrainer(CustomDPOTrainer):
         self.add_callback(CheckWeights())
         self.step_rows: list[str] = []  # this process's of the optimizer step
         self.eval_rows = 0
+        self.unchecked: list[Scored] = []
         self.report: RunReport | None = None  # on the main process of a training run
         if cache is not None:
             evaluated = self.eval_dataset if isinstance(self.eval_dataset, dict) else {"": self.eval_dataset}
@@ -159,6 +167,7 @@ class VistaDPOTrainer(CustomDPOTrainer):
 
     def _get_grad_norm(self, model: Any, grad_norm: Any = None) -> Any:
         norm = super()._get_grad_norm(model, grad_norm)
+        self._check_terms(f"Step {self.state.global_step + 1}")
         if self.accelerator.mixed_precision != "fp16":  # there a scaler skips such steps, and tries a smaller scale
             check_gradients(norm, self.step_rows, f"Step {self.state.global_step + 1}")
         return norm
@@ -179,10 +188,13 @@ class VistaDPOTrainer(CustomDPOTrainer):
         reference = self.reference(model, batch, encoded)
         policy = self.scorer(model, batch, encoded, reference)
         results = self.objective(policy, reference.log_probs, batch)
-        done = self.state.global_step
-        step = f"Step {done + 1}" if model.training else f"Evaluation at step {done}"
-        check_terms(results, batch["where"], policy, reference, step)
+        self.unchecked.append(Scored.of(results, batch["where"], policy, reference))
         return results
+
+    def _check_terms(self, step: str) -> None:
+        """Where the processor may wait for the device: once an optimizer step, before the optimizer's."""
+        check_terms(self.unchecked, step)
+        self.unchecked.clear()
 
     def compute_loss(
         self,
@@ -211,6 +223,7 @@ class VistaDPOTrainer(CustomDPOTrainer):
         inputs = self._prepare_inputs(inputs)
         with torch.no_grad(), self.compute_loss_context_manager():
             results = self.term_results(model, inputs)
+        self._check_terms(f"Evaluation at step {self.state.global_step}")
         self.eval_sums.add(results)
         rows = len(inputs["rows"])
         self.eval_rows += rows

@@ -21,8 +21,8 @@ from llamafactory.train.trainer_utils import create_modelcard_and_push, create_r
 
 from vistadpo_plugin.data.batches.collator import VistaCollator
 from vistadpo_plugin.data.batches.pairing import PairedRows
-from vistadpo_plugin.data.tokens.control_tokens import TokenKinds
 from vistadpo_plugin.data.rows.processor import COLUMNS
+from vistadpo_plugin.data.tokens.control_tokens import TokenKinds
 from vistadpo_plugin.data.views.frames import FrameCounts
 from vistadpo_plugin.data.views.keys import ViewKeys
 from vistadpo_plugin.reference.cache import Conditions
