@@ -11,12 +11,18 @@ from __future__ import annotations
 SEAMS = """
 hparams.parser
     FinetuningArguments | fields: stage, finetuning_type, pref_loss, pref_beta, pref_ftx, pref_bco_weight, \
-dpo_label_smoothing, ld_alpha, include_effective_tokens_per_second, disable_shuffling, plot_loss, ref_model \
-| arguments.py, training/workflow.py
+dpo_label_smoothing, ld_alpha, include_effective_tokens_per_second, disable_shuffling, plot_loss, ref_model, \
+ref_model_adapters, ref_model_quantization_bit, use_dft_loss, use_asft_loss, use_eaft_loss, use_hyper_parallel \
+| arguments.py, training/workflow.py, training/host_keys.py
     ModelArguments | fields: model_name_or_path, adapter_name_or_path, use_reentrant_gc, video_fps, video_maxlen, \
-video_max_pixels, video_min_pixels, flash_attn | training/workflow.py, serving/frames.py
+video_max_pixels, video_min_pixels, flash_attn, shift_attn, mixture_of_depths, use_unsloth, use_unsloth_gc, \
+use_v1_kernels, use_kt, enable_liger_kernel, rope_scaling, moe_aux_loss_coef, train_from_scratch, \
+split_special_tokens, resize_vocab, add_tokens, add_special_tokens \
+| training/workflow.py, training/host_keys.py, serving/frames.py
     DataArguments | fields: template, dataset, eval_dataset, dataset_dir, media_dir, cutoff_len, streaming, \
-overwrite_cache, tokenized_path, val_size | training/workflow.py, data/rows/processor.py
+overwrite_cache, tokenized_path, val_size, packing \
+| training/workflow.py, training/host_keys.py, data/rows/processor.py
+    TrainingArguments | fields: fp8 | training/host_keys.py
     _TRAIN_ARGS | | host.py:_patch_parser
     _INFER_ARGS | | host.py:_patch_parser
     _EVAL_ARGS | | host.py:_patch_parser
@@ -119,6 +125,7 @@ extras.misc
 extras.ploting
     plot_loss | save_dictionary, keys | training/workflow.py
 model
+    load_config | model_args | training/workflow.py
     load_model | tokenizer, model_args, finetuning_args, is_trainable, ... | training/workflow.py
     load_tokenizer | model_args | training/workflow.py, recipe_check/tokens.py
 model.loader

@@ -32,7 +32,7 @@ ORDER = (
     ("data.batches",),
     ("data.views",),
     ("data.rows",),
-    ("data.video",),
+    ("data.video", "data.tokens"),
     ("arguments",),
     ("endpoint", "watcher"),
     ("secrets",),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import math
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal, get_args, get_type_hints
@@ -159,6 +160,7 @@ def with_vista_keys(host_arguments: type) -> type:
                 self.stage = "dpo"  # so that every check the host makes for DPO keeps holding
                 self.check_vista_values()
                 check_preference_keys(self)
+                refuse_megatron()
             elif self.vista_keys_that_differ():
                 keys = ", ".join(f"`{key}`" for key in self.vista_keys_that_differ())
                 raise ValueError(
@@ -188,6 +190,12 @@ def check_preference_keys(args: Any) -> None:
     for key, off in unsupported.items():
         if getattr(args, key) != off:
             raise ValueError(f"`{key}` is not supported in `stage: vistadpo`; remove it.")
+
+
+def refuse_megatron() -> None:
+    """Raise ValueError where the host would dispatch `stage: dpo`, as which it knows ours, past the run we exchange."""
+    if os.environ.get("USE_MCA", "0").lower() in ("true", "y", "1"):
+        raise ValueError("USE_MCA=1 would train plain DPO: `stage: vistadpo` does not go with it. Unset USE_MCA.")
 
 
 def is_finite_number(value: Any) -> bool:

@@ -64,6 +64,13 @@ def test_sliding_windows_cannot_follow_branches() -> None:
         share_prefixes(mistral)
 
 
+def test_rotary_embeddings_that_depend_on_the_length_of_a_row() -> None:
+    """A position in a packed row is its depth, and the row longer than any of its answers."""
+    rope = {"rope_type": "dynamic", "rope_theta": 10000.0, "factor": 2.0}
+    obstacle = sharing_obstacle(model(LlamaForCausalLM, LlamaConfig, rope_parameters=rope))
+    assert obstacle == "its rotary embedding (dynamic) depends on how long a row is"
+
+
 @pytest.mark.parametrize("implementation", ["flash_attention_2", "flex_attention"])
 def test_kernels_without_masks_of_ancestors(implementation: str) -> None:
     made = model(LlamaForCausalLM, LlamaConfig)

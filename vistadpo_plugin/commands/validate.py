@@ -15,6 +15,7 @@ from vistadpo_plugin.commands.pipe import outlive_readers
 from vistadpo_plugin.validation.examine import Options, examine
 from vistadpo_plugin.validation.report import as_json, as_text
 from vistadpo_plugin.validation.source import find_source
+from vistadpo_plugin.validation.tokens import ModelTokens
 
 _EPILOG = """\
 Exit status: 0 when every row can be used (there may be warnings), 1 when a row cannot, 2 for a wrong argument.
@@ -51,6 +52,9 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
         "--video-fps", type=_positive, default=2.0, help="the recipe's video_fps, for folders of frames (default: 2)"
     )
     parser.add_argument(
+        "--model", help="folder or name of the model that the rows are for: also report its own tokens in their texts"
+    )
+    parser.add_argument(
         "--time-limit", type=_positive, default=60.0, metavar="SECONDS", help="for one video (default: 60)"
     )
     parser.add_argument("--workers", type=_count, default=_cores(), help="processes that read (default: one a core)")
@@ -84,6 +88,7 @@ def main(argv: list[str] | None = None) -> int:
         source = find_source(options.data, options.dataset_dir)
         if options.media_dir is not None and not os.path.isdir(options.media_dir):
             raise ValueError(f"--media-dir {options.media_dir}: no such folder.")
+        tokens = None if options.model is None else ModelTokens(options.model)
     except (OSError, ValueError) as error:
         print(f"vistadpo validate: {error}", file=sys.stderr)
         return 2
@@ -94,6 +99,7 @@ def main(argv: list[str] | None = None) -> int:
         decode=not options.no_decode,
         time_limit=options.time_limit,
         workers=options.workers,
+        tokens=tokens,
     )
     try:
         report = examine(source, thoroughness, _progress)

@@ -14,6 +14,7 @@ from llamafactory.extras import logging
 from vistadpo_plugin.data.batches.collator import VistaCollator
 from vistadpo_plugin.data.batches.pairing import PairedRows
 from vistadpo_plugin.reference.cache import Conditions, ReferenceCache, weights_hash
+from vistadpo_plugin.reference.configuration import configuration_hash
 from vistadpo_plugin.reference.fill import missing_rows
 from vistadpo_plugin.scoring.sharded import WholeHead, from_first_rank
 
@@ -67,9 +68,11 @@ def load_reference(
     second = load_second() if keys.named else None
     # Where FSDP loads sparingly, only the first rank has read the weights.
     weights = from_first_rank(weights_hash(second or model, trained=second is None and keys.adapter))
+    identity = conditions.identity(weights)
+    identity["configuration of the reference"] = configuration_hash(second or model)
     state = PartialState()
     with state.local_main_process_first():
-        cache = ReferenceCache(keys.cache, conditions.identity(weights))
+        cache = ReferenceCache(keys.cache, identity)
     for rows in datasets:
         rows.fix_pairing(collator.views)
     # One rank looks, so that all agree.

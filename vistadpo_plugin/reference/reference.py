@@ -9,13 +9,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from vistadpo_plugin.scoring.randomness import evaluating
 from vistadpo_plugin.scoring.scorer import ReferenceScores, Scorer
 from vistadpo_plugin.scoring.sharded import adapter_off, same_weights
 from vistadpo_plugin.scoring.view_features import Encoded
 
 
 class Reference:
-    """Scores batches with the reference, without gradients.
+    """Scores batches with the reference, without gradients and without anything that is random in training.
 
     `unwrapped` is the policy below its wrappers and `scorer` its scorer; `ref_model` the second model, or None for "the
     policy with its adapter off". `head` is the reference's output head where no second model was loaded because a cache
@@ -33,6 +34,7 @@ class Reference:
         self.unwrapped = unwrapped
         self.ref_model = ref_model
         own = ref_model is None or ref_unwrapped is unwrapped
+        self.scored = unwrapped if own else ref_unwrapped
         self.scorer = scorer if own else Scorer(ref_unwrapped, scorer.in_step)
         self.head = self._head(scorer) if head is None else head
         # Another model may see through another tower.
@@ -42,7 +44,7 @@ class Reference:
         """`model` is the (wrapped) policy; `encoded` the batch's views as far as they are encoded."""
         if "reference" in batch:
             return ReferenceScores(batch["reference"]["log_probs"], batch["reference"]["hidden"], self.head)
-        with torch.no_grad(), self._adapter_off():
+        with torch.no_grad(), self._adapter_off(), evaluating(self.scored):
             scores = self.scorer(
                 model if self.ref_model is None else self.ref_model,
                 batch,

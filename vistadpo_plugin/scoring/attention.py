@@ -41,6 +41,9 @@ def sharing_obstacle(model: Any) -> str | None:
         return f"its layers have {', '.join(sorted(kinds - {'full_attention'}))}, which cannot follow branches"
     if getattr(text, "sliding_window", None) and not getattr(text, "layer_types", None):
         return "it has sliding-window attention, which cannot follow branches"
+    rotary = (getattr(text, "rope_parameters", None) or {}).get("rope_type")
+    if rotary in ("dynamic", "longrope"):
+        return f"its rotary embedding ({rotary}) depends on how long a row is"
     if attention not in _ATTEND:
         return f"its attention implementation {attention} takes no mask of ancestors; set `flash_attn: sdpa`"
     if not model._supports_attention_backend:

@@ -7,6 +7,7 @@ model, in which the vision tower is asked once a view and the output head looks 
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +16,7 @@ from torch import Tensor
 
 from vistadpo_plugin.scoring.answer_head import AnswerHead, AnswerRequest
 from vistadpo_plugin.scoring.fast.last_layer import LastLayer
+from vistadpo_plugin.scoring.randomness import drawing_nothing
 from vistadpo_plugin.scoring.sharded import Agreement, Work, agree
 from vistadpo_plugin.scoring.view_features import Encoded, Evenly, ViewFeatures
 
@@ -118,7 +120,11 @@ class Scorer:
         # The tower is asked through `ViewFeatures`; the first view of each kind makes the model ask.
         inputs = {name: value for number in reversed(order) for name, value in views[number].items()}
         inputs |= {name: value for name, value in group.items() if name not in ("answers", "views")}
-        with self.head.answering(request), self.features.showing(views, order, encoded, evenly):
+        with (
+            drawing_nothing(group["input_ids"].device) if "forest" in group else nullcontext(),
+            self.head.answering(request),
+            self.features.showing(views, order, encoded, evenly),
+        ):
             logits = model(**inputs, use_cache=False, return_dict=True).logits
         if not request.is_unchanged(logits):
             raise ValueError(

@@ -11,6 +11,7 @@ from llamafactory.extras import logging
 
 from vistadpo_plugin.data.rows.lengths import needs_cutoff
 from vistadpo_plugin.data.rows.processor import ANSWERS
+from vistadpo_plugin.data.tokens.control_tokens import TokenKinds, read_found
 from vistadpo_plugin.data.views.frames import FrameCounts
 
 logger = logging.get_logger("llamafactory.vistadpo")
@@ -44,16 +45,17 @@ class SkippedRows:
         return new
 
 
-def row_errors(dataset: Any, frames: FrameCounts, cutoff_len: int) -> dict[int, tuple[str, str]]:
+def row_errors(dataset: Any, frames: FrameCounts, kinds: TokenKinds, cutoff_len: int) -> dict[int, tuple[str, str]]:
     """(where, why) of every processed row that cannot be used or does not fit `cutoff_len`, by index."""
     errors = {}
     known = [frames.tokens(count) or 0 for count in frames.per_view().values() if count]
     video_tokens = max(known, default=0)
-    columns = ("where", "error", "grounded", "text_tokens", *(f"{name}_ids" for name in ANSWERS))
-    for index, (where, error, grounded, text_tokens, *answers) in enumerate(
+    columns = ("where", "error", "grounded", "text_tokens", "added_tokens", *(f"{name}_ids" for name in ANSWERS))
+    for index, (where, error, grounded, text_tokens, added, *answers) in enumerate(
         zip(*(dataset[column] for column in columns), strict=True)
     ):
         needed = text_tokens + max(map(len, answers)) + (video_tokens if grounded else 0)
+        error = error or kinds.media_error(read_found(added))
         if error:
             errors[index] = (where, error)
         elif needed > cutoff_len:

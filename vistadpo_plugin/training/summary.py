@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from typing import Any
 
 from vistadpo_plugin.data.rows.box_style import box_style
 from vistadpo_plugin.data.rows.grounded_rows import GroundedRows
+from vistadpo_plugin.data.tokens.control_tokens import TokenKinds, read_found
 from vistadpo_plugin.data.views.frames import plural
 from vistadpo_plugin.data.views.keys import ViewKeys
 from vistadpo_plugin.data.views.views import KEYFRAME, NO_MATE, missing_grounding, needs_mate, token_view
@@ -74,3 +76,20 @@ def summarize(
     if written is not None:
         lines.append(f"  warning: {written[1]}")
     return "\n".join(lines)
+
+
+def control_report(kinds: TokenKinds, rows: Iterable[tuple[str, str]]) -> str | None:
+    """What is said of all rows, given as (where, column); None when no text holds a control token."""
+    counts: Counter[tuple[str, str]] = Counter()
+    first: dict[tuple[str, str], str] = {}
+    for where, column in rows:
+        for found in kinds.controls(read_found(column)):
+            counts[found] += 1
+            first.setdefault(found, where)
+    if not counts:
+        return None
+    lines = [
+        f"  {token} in `{field}` of {plural(count, 'row')}, first {first[field, token]}"
+        for (field, token), count in counts.most_common()
+    ]
+    return "Texts hold control tokens; to the model an answer ends there, or a turn begins:\n" + "\n".join(lines)

@@ -16,6 +16,7 @@ from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, EvalLoopOutput
 
 from vistadpo_plugin.data.batches.pairing import PairedRows, PairedSampler
+from vistadpo_plugin.data.views.frames import plural
 from vistadpo_plugin.reference.cache import ReferenceCache
 from vistadpo_plugin.reference.fill import FillReferenceCache
 from vistadpo_plugin.reference.reference import Reference
@@ -25,12 +26,22 @@ from vistadpo_plugin.scoring.fast.fused_lora import fuse_lora
 from vistadpo_plugin.scoring.fast.fused_mlp import fuse_mlps
 from vistadpo_plugin.scoring.fast.fused_norm import fuse_norms
 from vistadpo_plugin.scoring.fast.kept_activations import GIB, KeptActivations
+from vistadpo_plugin.scoring.randomness import switch_off_dropout
 from vistadpo_plugin.scoring.scorer import ReferenceScores, Scorer
 from vistadpo_plugin.scoring.sharded import WholeHead, keep_gathered_weights, refuse_adapted_head, spreads_parameters
 from vistadpo_plugin.scoring.view_features import Encoded
 from vistadpo_plugin.training.bad_rows import SkippedRows
+from vistadpo_plugin.training.finite import (
+    CheckWeights,
+    Scored,
+    check_gradients,
+    check_reference,
+    check_terms,
+    check_weights,
+)
 from vistadpo_plugin.training.metrics import MetricSums
 from vistadpo_plugin.training.objective import Objective, TermResult
+from vistadpo_plugin.training.progress import Progress
 
 logger = logging.get_logger("llamafactory.vistadpo")
 
@@ -51,8 +62,21 @@ class VistaDPOTrainer(CustomDPOTrainer):
         """`activation_memory` is in GiB. `cache` is completed before the first step; `reference_head` stands for a
         reference that it knows wholly.
         """
+        dropout = switch_off_dropout(kwargs["model"])
+        if kwargs["ref_model"] is not None:
+            dropout |= switch_off_dropout(kwargs["ref_model"])
+        if dropout:
+            names = ", ".join(f"{name} ({plural(count, 'layer')})" for name, count in sorted(dropout.items()))
+            logger.warning_rank0(f"Dropout is off in policy and reference, as in the host's DPO: {names}.")
         super().__init__(**kwargs)
+        self.args.logging_nan_inf_filter = False  # a loss that is not finite stops the run
         self.skipped = skipped
+        self.progress = Progress()
+        self.add_callback(self.progress)
+        self.add_callback(CheckWeights())
+        self.step_rows: list[str] = []  # this process's of the optimizer step
+        self.eval_rows = 0
+        self.unchecked: list[Scored] = []
         self.report: RunReport | None = None  # on the main process of a training run
         self.filler: FillReferenceCache | None = None
         if cache is not None:
@@ -64,7 +88,7 @@ class VistaDPOTrainer(CustomDPOTrainer):
         self.objective = objective
         self.train_sums = MetricSums(objective.terms, self.args.device)
         self.eval_sums = MetricSums(objective.terms, self.args.device)
-        self.steps_since_log = 0
+        self.steps_since_log = self.full_steps_since_log = 0
         unwrapped = self.accelerator.unwrap_model(self.model)
         self.kept = None
         spread = spreads_parameters(self.args)
@@ -113,6 +137,7 @@ class VistaDPOTrainer(CustomDPOTrainer):
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         """As the Trainer, but a folder is no whole checkpoint any more once something is written into it."""
+        check_weights(self.model, f"Step {self.state.global_step}")
         if self.args.should_save:
             folder = Path(self._get_output_dir(trial=trial)) / f"{PREFIX_CHECKPOINT_DIR}-{self.state.global_step}"
             (folder / TRAINER_STATE_NAME).unlink(missing_ok=True)
@@ -133,15 +158,29 @@ class VistaDPOTrainer(CustomDPOTrainer):
 
     def _get_num_items_in_batch(self, batch_samples: list[dict[str, Any]], device: torch.device) -> Tensor:
         """Rows of one optimizer step, on all ranks; the Trainer asks once a step."""
+        self.step_rows = [where for batch in batch_samples for where in batch["where"]]
+        rows = torch.tensor(len(self.step_rows), device=device)
+        if self.args.world_size > 1:
+            rows = self.accelerator.gather(rows).sum()
+        self.progress.count(self.state.global_step + 1, int(rows))
         self.steps_since_log += 1
-        rows = torch.tensor(sum(len(batch["rows"]) for batch in batch_samples), device=device)
-        return self.accelerator.gather(rows).sum() if self.args.world_size > 1 else rows
+        self.full_steps_since_log += bool(rows)
+        return rows
+
+    def _get_grad_norm(self, model: Any, grad_norm: Any = None) -> Any:
+        norm = super()._get_grad_norm(model, grad_norm)
+        self._check_terms(f"Step {self.state.global_step + 1}")
+        if self.accelerator.mixed_precision != "fp16":  # there a scaler skips such steps, and tries a smaller scale
+            check_gradients(norm, self.step_rows, f"Step {self.state.global_step + 1}")
+        return norm
 
     def score_reference(self, batch: dict[str, Any]) -> ReferenceScores:
         """What the reference says of a batch, scored as in a step."""
         batch = self._prepare_inputs(batch)
         with self.compute_loss_context_manager():
-            return self.reference(self.model_wrapped, batch, Encoded())
+            scores = self.reference(self.model_wrapped, batch, Encoded())
+        check_reference(scores, batch)
+        return scores
 
     def term_results(self, model: Any, batch: dict[str, Any]) -> dict[str, TermResult]:
         """Score a batch with reference and policy and form every term of every row."""
@@ -150,7 +189,14 @@ class VistaDPOTrainer(CustomDPOTrainer):
         encoded = Encoded()
         reference = self.reference(model, batch, encoded)
         policy = self.scorer(model, batch, encoded, reference)
-        return self.objective(policy, reference.log_probs, batch)
+        results = self.objective(policy, reference.log_probs, batch)
+        self.unchecked.append(Scored.of(results, batch["where"], policy, reference))
+        return results
+
+    def _check_terms(self, step: str) -> None:
+        """Where the processor may wait for the device: once an optimizer step, before the optimizer's."""
+        check_terms(self.unchecked, step)
+        self.unchecked.clear()
 
     def compute_loss(
         self,
@@ -179,24 +225,39 @@ class VistaDPOTrainer(CustomDPOTrainer):
         inputs = self._prepare_inputs(inputs)
         with torch.no_grad(), self.compute_loss_context_manager():
             results = self.term_results(model, inputs)
+        self._check_terms(f"Evaluation at step {self.state.global_step}")
         self.eval_sums.add(results)
         rows = len(inputs["rows"])
+        self.eval_rows += rows
         return self.objective.total(results, rows).sum() / max(rows, 1), None, None
 
     def evaluation_loop(
         self, dataloader: Any, *args: Any, metric_key_prefix: str = "eval", **kw: Any
     ) -> EvalLoopOutput:
         self.eval_sums.reset()
+        self.eval_rows = 0
         output = super().evaluation_loop(dataloader, *args, metric_key_prefix=metric_key_prefix, **kw)
+        if not self._sum_over_ranks(torch.tensor(self.eval_rows, device=self.args.device)):
+            raise RuntimeError(
+                f"No row of {metric_key_prefix} could be used: all were skipped (skipped_rows.jsonl in the output "
+                "folder says why)."
+            )
         means = self.eval_sums.means(self._sum_over_ranks, steps=len(dataloader))
         output.metrics.update({f"{metric_key_prefix}_{name}": value for name, value in means.items()})
         return output
 
     def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
-        """Add the means since the last training log."""
+        """Add the means since the last training log.
+
+        The Trainer's own means count steps without a row, whose loss is 0, and `train_loss` those of earlier runs.
+        """
         if "loss" in logs:
+            if self.full_steps_since_log < self.steps_since_log:
+                logs["loss"] = _mean(logs["loss"] * self.steps_since_log, self.full_steps_since_log)
             logs.update(self.train_sums.means(self._sum_over_ranks, self.steps_since_log))
-            self.steps_since_log = 0
+            self.steps_since_log = self.full_steps_since_log = 0
+        if "train_loss" in logs:
+            logs["train_loss"] = _mean(self._total_loss_scalar, self.progress.full_steps)
         Trainer.log(self, logs, *args, **kwargs)
 
     def create_model_card(self, *args: Any, **kwargs: Any) -> None:
@@ -211,3 +272,7 @@ class VistaDPOTrainer(CustomDPOTrainer):
 
     def _sum_over_ranks(self, values: Tensor) -> Tensor:
         return self.accelerator.reduce(values, "sum")
+
+
+def _mean(total: float, steps: int) -> float:
+    return total / steps if steps else float("nan")

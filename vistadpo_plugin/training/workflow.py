@@ -16,11 +16,13 @@ from llamafactory.data import get_dataset, get_template_and_fix_tokenizer
 from llamafactory.extras import logging
 from llamafactory.extras.constants import IGNORE_INDEX
 from llamafactory.extras.ploting import plot_loss
-from llamafactory.model import load_model, load_tokenizer
+from llamafactory.model import load_config, load_model, load_tokenizer
 from llamafactory.train.trainer_utils import create_modelcard_and_push, create_ref_model
 
 from vistadpo_plugin.data.batches.collator import VistaCollator
 from vistadpo_plugin.data.batches.pairing import PairedRows
+from vistadpo_plugin.data.rows.processor import COLUMNS
+from vistadpo_plugin.data.tokens.control_tokens import TokenKinds
 from vistadpo_plugin.data.views.frames import FrameCounts
 from vistadpo_plugin.data.views.keys import ViewKeys
 from vistadpo_plugin.reference.cache import Conditions
@@ -32,9 +34,10 @@ from vistadpo_plugin.run_record.resolved_recipe import resolve
 from vistadpo_plugin.scoring.attention import share_prefixes, sharing_obstacle
 from vistadpo_plugin.scoring.sharded import refuse_fsdp1, spreads_parameters
 from vistadpo_plugin.training.bad_rows import SkippedRows, report_bad_rows, row_errors
+from vistadpo_plugin.training.host_keys import refuse_host_keys
 from vistadpo_plugin.training.objective import Objective
 from vistadpo_plugin.training.resume import settle_resume
-from vistadpo_plugin.training.summary import summarize, term_rows
+from vistadpo_plugin.training.summary import control_report, summarize, term_rows
 from vistadpo_plugin.training.trainer import VistaDPOTrainer
 
 logger = logging.get_logger("llamafactory.vistadpo")
@@ -133,6 +136,7 @@ def prepare(
     skip_bad_rows = finetuning_args.vista_on_bad_row == "skip"
     check = RowCheck(
         frames=frames,
+        kinds=TokenKinds(tokenizer, load_config(model_args), processor, template.mm_plugin),
         weights=finetuning_args.weights,
         cutoff_len=data_args.cutoff_len,
         seed=training_args.seed if training_args.data_seed is None else training_args.data_seed,
@@ -224,6 +228,7 @@ def settle_arguments(model_args: Any, data_args: Any, training_args: Any, finetu
         raise ValueError("`train_sampling_strategy: group_by_length` does not go with `stage: vistadpo`; remove it.")
     if training_args.do_train and finetuning_args.finetuning_type in ("full", "freeze"):
         _refuse_adapter_folder(training_args.output_dir)
+    refuse_host_keys(model_args, data_args, training_args, finetuning_args)
     refuse_fsdp1(training_args)
     # What a row's files hold is read while its row is processed; a cache of that would outlive a corrected file.
     data_args.overwrite_cache = True
@@ -249,6 +254,7 @@ class RowCheck:
     """What decides which rows stay, and what is said of them; `skipped` is None on ranks that save nothing."""
 
     frames: FrameCounts
+    kinds: TokenKinds
     weights: dict[str, float]
     cutoff_len: int
     seed: int
@@ -261,16 +267,19 @@ def _paired(name: str, dataset: Any, check: RowCheck) -> PairedRows | dict[str, 
     """The processed rows without those that cannot be used, ready to be paired; says what they carry."""
     if isinstance(dataset, dict):
         return {key: _paired(f"{name}_{key}", part, check) for key, part in dataset.items()}
-    if "grounded" not in dataset.column_names:
+    if not set(COLUMNS) <= set(dataset.column_names):
         raise ValueError(
-            f"`tokenized_path: {check.tokenized_path}` was not written by a `stage: vistadpo` run. Remove the "
-            "folder or name another one."
+            f"`tokenized_path: {check.tokenized_path}` was not written by a `stage: vistadpo` run of this "
+            "version. Remove the folder or name another one."
         )
-    errors = row_errors(dataset, check.frames, check.cutoff_len)
+    errors = row_errors(dataset, check.frames, check.kinds, check.cutoff_len)
     if errors:
         report_bad_rows(name, errors, len(dataset), check.skip_bad_rows, check.skipped)
         dataset = dataset.select([index for index in range(len(dataset)) if index not in errors])
     rows = PairedRows(dataset, check.seed)
+    controls = control_report(check.kinds, zip(dataset["where"], dataset["added_tokens"], strict=True))
+    if controls is not None:
+        logger.warning_rank0(controls)
     described = check.frames.describe()
     logger.info_rank0("\n" + summarize(name.replace("_", " "), rows, check.weights, check.frames.view_keys, described))
     return rows

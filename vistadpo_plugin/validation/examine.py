@@ -23,6 +23,7 @@ from vistadpo_plugin.validation.kinds import ERROR, Finding
 from vistadpo_plugin.validation.looks import find_alike
 from vistadpo_plugin.validation.source import Source
 from vistadpo_plugin.validation.texts import TextStatistics, judge_lengths, judge_repetitions, judge_text, measure
+from vistadpo_plugin.validation.tokens import ModelTokens
 
 # On top of the limit for a video: what a row of it may take for its own images.
 _SECONDS_A_ROW = 0.2
@@ -39,6 +40,7 @@ class Options:
     """How thorough to be. `media_dir` None: look at no files, judge the annotations only.
 
     `given` tells whether the user named that folder; if not, and it has none of the videos, the annotations are judged.
+    `tokens` are those of the model that the rows are for, where it was told.
     """
 
     media_dir: str | None
@@ -47,6 +49,7 @@ class Options:
     decode: bool = True
     time_limit: float = 60.0
     workers: int = 1
+    tokens: ModelTokens | None = None
 
 
 @dataclass
@@ -91,6 +94,11 @@ def examine(source: Source, options: Options, progress: Progress = lambda result
             found.add(index, error.kind or "unexpected-error", error.message, error.where)
         else:
             found.where[index] = rows[index].where
+            if options.tokens is not None:
+                message = options.tokens.media_error(rows[index])
+                if message is not None:
+                    found.add(index, "media-token", message)
+                    del rows[index]
 
     if options.media_dir is not None and not options.given and rows and not _any_video(rows.values(), options):
         report.media_dir = None
@@ -109,6 +117,8 @@ def examine(source: Source, options: Options, progress: Progress = lambda result
             found.add(index, kind, message)
         for kind, message in judge_text(row):
             found.add(index, kind, message)
+        for message in options.tokens.controls(row) if options.tokens is not None else ():
+            found.add(index, "control-token", message)
     indices = list(rows)
     for place, kind, message in judge_repetitions(list(rows.values())):
         found.add(indices[place], kind, message)

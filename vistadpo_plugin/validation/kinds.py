@@ -68,6 +68,11 @@ KINDS = {
         "a text holds a media placeholder that does not belong there",
         "Write `<video>` once in the prompt or nowhere, and no other placeholder.",
     ),
+    "media-token": Kind(
+        ERROR,
+        "a text holds a token that is a place for an image or a video to the model (with --model)",
+        "Write it otherwise, or remove the row.",
+    ),
     "bad-event": Kind(
         ERROR,
         "`event` is no interval of seconds",
@@ -185,6 +190,11 @@ KINDS = {
         "videos look alike, and may be taken for each other's unrelated video",
         "Give rows of one recording the same `group`; leave others as they are.",
         whole=True,
+    ),
+    "control-token": Kind(
+        WARNING,
+        "a text holds a token that ends an answer or begins a turn to the model (with --model)",
+        "Write it otherwise, unless the model is to learn just that.",
     ),
     "same-answers": Kind(
         WARNING,

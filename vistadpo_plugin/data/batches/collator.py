@@ -9,6 +9,7 @@ The batch, with S sequences and B rows:
 | key | what |
 |---|---|
 | rows | int64 (B,): index of every row in its data set |
+| where | the place of every row, as in `rows.jsonl:12 (id 7)` |
 | skipped | [(place, reason)] of rows whose video broke while it was decoded (`vista_on_bad_row: skip`); not among the B |
 | terms | for each term that is on: `row` int64 (R,), row within the batch, and `sequences` int64 (R, k), see `SCORED` |
 | sequences | S |
@@ -30,6 +31,7 @@ from llamafactory.data import MultiModalDataCollatorForSeq2Seq
 from llamafactory.extras.constants import IGNORE_INDEX, IMAGE_PLACEHOLDER
 from PIL import Image
 
+from vistadpo_plugin.data.batches.blame import blaming
 from vistadpo_plugin.data.batches.groups import Bundle, Sequence, packed_groups, same_beginning, separate_groups
 from vistadpo_plugin.data.batches.known_scores import KnownScores
 from vistadpo_plugin.data.rows.lengths import needs_cutoff
@@ -89,6 +91,10 @@ class _Batch:
             self.media.append(media)
         return self._known[key]
 
+    def places(self, numbers: list[int]) -> list[str]:
+        """Where the rows of these sequences are; a decoy has none."""
+        return [self.rows[self.names[number][0]]["where"] for number in numbers if number < len(self.names)]
+
     @property
     def in_token_term(self) -> set[int]:
         return {number for numbers in self.term_sequences["token"] for number in numbers}
@@ -129,6 +135,10 @@ class VistaCollator(MultiModalDataCollatorForSeq2Seq):
         self.placeholders = {getattr(self.model.config, kind, None) for kind in kinds} - {None}
 
     def __call__(self, features: list[dict[str, Any]]) -> dict[str, Any]:
+        with blaming(row["where"] for row in features):
+            return self._collate(features)
+
+    def _collate(self, features: list[dict[str, Any]]) -> dict[str, Any]:
         batch = _Batch()
         skipped: list[tuple[str, str]] = []
         requests = [self._request(row) for row in features]
@@ -141,7 +151,8 @@ class VistaCollator(MultiModalDataCollatorForSeq2Seq):
                 row = self._after_errors(row, one.errors, skipped)
                 views = one.views
             if row is not None:
-                self._add(batch, row, views)
+                with blaming([row["where"]]):
+                    self._add(batch, row, views)
         if not batch.media:
             self._add_decoy(batch, features[0])
         bundles, views = self._bundles(batch)
@@ -151,6 +162,7 @@ class VistaCollator(MultiModalDataCollatorForSeq2Seq):
             groups = separate_groups(batch.sequences, bundles, batch.in_token_term, self.tokenizer.pad_token_id)
         made = {
             "rows": torch.tensor([row["index"] for row in batch.rows], dtype=torch.long),
+            "where": [row["where"] for row in batch.rows],
             "skipped": skipped,
             "terms": {
                 term: {
@@ -301,7 +313,8 @@ class VistaCollator(MultiModalDataCollatorForSeq2Seq):
             if view is None:
                 positions = torch.arange(len(longest)).unsqueeze(0)
             else:
-                positions, views[view] = self._host_inputs(longest, batch.media[view])
+                with blaming(batch.places(numbers)):
+                    positions, views[view] = self._host_inputs(longest, batch.media[view])
             bundles.append(Bundle(numbers, view, prefix, before, positions))
         return bundles, views
 

@@ -5,6 +5,7 @@ Prompts are tokenized when a view is made (their video tokens depend on it), ans
 
 from __future__ import annotations
 
+import functools
 import json
 from collections import defaultdict
 from typing import Any
@@ -15,9 +16,11 @@ from llamafactory.extras.constants import IMAGE_PLACEHOLDER
 from vistadpo_plugin.data.rows.converter import VISTA_COLUMN
 from vistadpo_plugin.data.rows.grounding import ground
 from vistadpo_plugin.data.rows.schema import VIDEO_PLACEHOLDER, Row, RowError, parse_row
+from vistadpo_plugin.data.tokens.control_tokens import AddedTokens
 from vistadpo_plugin.data.video.settings import video_settings
 
 ANSWERS = ("chosen", "rejected", "irrelevant")
+_ANSWER_FIELDS = ("chosen", "rejected", "rejected_irrelevant")
 
 
 class VistaDatasetProcessor(DatasetProcessor):
@@ -31,6 +34,7 @@ class VistaDatasetProcessor(DatasetProcessor):
     | images, videos | media of the rows that have no `grounded`, as the host's converters give them |
     | chosen_ids, rejected_ids, irrelevant_ids | answer tokens with the end-of-sequence token; empty: no such answer |
     | text_tokens | tokens of the prompt without its video |
+    | added_tokens | JSON of `control_tokens.FoundTokens`: what in the row's texts is more than text to the model |
     | error | why the row cannot be used; empty for a good row |
     """
 
@@ -42,7 +46,7 @@ class VistaDatasetProcessor(DatasetProcessor):
                 processed = self._process(example)
             except RowError as error:
                 processed = {"where": error.where, "error": error.message}
-            for name, empty in _EMPTY.items():
+            for name, empty in COLUMNS.items():
                 columns[name].append(processed.get(name, empty))
         return columns
 
@@ -115,7 +119,20 @@ class VistaDatasetProcessor(DatasetProcessor):
             "videos": videos or None,
             **{f"{name}_ids": answer_ids for name, answer_ids in zip(ANSWERS, ids, strict=True)},
             "text_tokens": len(prompt_ids) - len(placeholder) * (row is not None),
+            "added_tokens": self._added_tokens(messages, answers, system, tools),
         }
+
+    def _added_tokens(
+        self, messages: list[dict[str, str]], answers: list[str | None], system: str | None, tools: str | None
+    ) -> str:
+        texts = [("prompt", message["content"]) for message in messages]
+        texts += [("system", system or self.template.default_system), ("tools", tools)]
+        found = self._known_tokens.found([*texts, *zip(_ANSWER_FIELDS, answers, strict=True)])
+        return json.dumps(found) if found else ""
+
+    @functools.cached_property
+    def _known_tokens(self) -> AddedTokens:
+        return AddedTokens(self.tokenizer)
 
     def _refuse_wrong_input(
         self, where: str, messages: list[dict[str, str]], images: list[Any], videos: list[Any]
@@ -138,7 +155,7 @@ class VistaDatasetProcessor(DatasetProcessor):
                 print(f"{name}: {text}")
 
 
-_EMPTY: dict[str, Any] = {
+COLUMNS: dict[str, Any] = {
     "where": "",
     "grounded": "",
     "prompt": "",
@@ -146,5 +163,6 @@ _EMPTY: dict[str, Any] = {
     "videos": None,
     **{f"{name}_ids": [] for name in ANSWERS},
     "text_tokens": 0,
+    "added_tokens": "",
     "error": "",
 }
