@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -128,6 +128,16 @@ def _fits(actor: Actor, others: list[Actor]) -> bool:
     )
 
 
+def place(actor: Actor, others: list[Actor], rng: random.Random) -> Actor | None:
+    """The actor at a random place clear of the others and inside what the model sees, None where none is found."""
+    for _ in range(50):
+        left, top = rng.randrange(LEFT, RIGHT - actor.side + 1), rng.randrange(HEIGHT - actor.side + 1)
+        placed = replace(actor, left=left, top=top)
+        if _fits(placed, others):
+            return placed
+    return None
+
+
 def draw_scene(rng: random.Random) -> Scene:
     """A random scene: colours, shapes and actions are distinct, events follow one another, areas do not overlap."""
     count = rng.choice((2, 3))
@@ -145,12 +155,9 @@ def draw_scene(rng: random.Random) -> Scene:
             length = rng.randrange(FPS, slot - 1)
             start = i * slot + 1 + rng.randrange(slot - length - 1)
             side = rng.randrange(20, 27)
-            for _ in range(50):
-                left, top = rng.randrange(LEFT, RIGHT - side + 1), rng.randrange(HEIGHT - side + 1)
-                actor = Actor(colour, shape, action, left, top, side, start, start + length)
-                if _fits(actor, actors):
-                    actors.append(actor)
-                    break
+            actor = place(Actor(colour, shape, action, 0, 0, side, start, start + length), actors, rng)
+            if actor is not None:
+                actors.append(actor)
         if len(actors) == count:
             return Scene(frames, background, tuple(actors))
 
@@ -164,10 +171,10 @@ def _draw_background(seed: int) -> np.ndarray:
     return np.clip(tint[0] + (tint[1] - tint[0]) * slope + noise, 0, 255).astype(np.uint8)
 
 
-def draw_frames(scene: Scene) -> Iterator[np.ndarray]:
-    """The scene's frames in order, each (HEIGHT, WIDTH, 3) uint8 RGB."""
+def draw_frames(scene: Scene, frames: Iterable[int] | None = None) -> Iterator[np.ndarray]:
+    """The scene's frames of these numbers, by default all in order, each (HEIGHT, WIDTH, 3) uint8 RGB."""
     background = Image.fromarray(_draw_background(scene.background))
-    for frame in range(scene.frames):
+    for frame in range(scene.frames) if frames is None else frames:
         image = background.copy()
         canvas = ImageDraw.Draw(image)
         for actor in scene.actors:
@@ -198,6 +205,13 @@ def write_video(scene: Scene, path: Path) -> None:
         for image in draw_frames(scene):
             container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
         container.mux(stream.encode(None))
+
+
+def read_frames(path: Path, count: int = 8) -> list[np.ndarray]:
+    """`count` frames spread evenly over the video, first and last included; each (height, width, 3) uint8 RGB."""
+    with av.open(str(path)) as container:
+        frames = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
+    return [frames[i] for i in np.linspace(0, len(frames) - 1, count).astype(int)]
 
 
 def _ask(scene: Scene, actor: Actor, rng: random.Random) -> dict[str, str]:

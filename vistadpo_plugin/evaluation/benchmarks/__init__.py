@@ -10,6 +10,7 @@ from vistadpo_plugin.evaluation.score import Benchmark
 _MODULES = {
     "videohallucer": "videohallucer",
     "videohallucer_200": "videohallucer",
+    "shapes": "videohallucer",
     "eventhallusion": "eventhallusion",
     "eventhallusion_description": "eventhallusion_description",
     "mvbench": "mvbench",

@@ -35,16 +35,19 @@ class VideoHallucer:
 
     The annotations lie side by side (temporal.json) or as released (temporal/temporal.json); the videos as released,
     SUBSET/videos/NAME. Question ids are FILE/INDEX/SIDE with the entry's index from 0: `temporal/12/basic`.
+    Other subsets, prompts and places of videos make another benchmark of the same format and rule.
     """
 
     name: str
-    temporal: str
+    temporal: str = "temporal"
     prompt: str = "{question}\nAnswer the question using 'yes' or 'no'."
+    subsets: tuple[str, ...] = SUBSETS
+    videos: str = "{subset}/videos/{name}"
     needs_judge: bool = False
 
     def files(self, annotations: Path) -> list[Path]:
         names = []
-        for subset in SUBSETS:
+        for subset in self.subsets:
             name = f"{self.temporal if subset == 'temporal' else subset}.json"
             released = f"{subset}/{name}"
             names.append(released if (annotations / released).is_file() else name)
@@ -52,7 +55,7 @@ class VideoHallucer:
 
     def questions(self, annotations: Path) -> list[Question]:
         asked = []
-        for subset, path in zip(SUBSETS, self.files(annotations), strict=True):
+        for subset, path in zip(self.subsets, self.files(annotations), strict=True):
             for index, entry in enumerate(read_entries(path)):
                 asked += [self._question(subset, path, index, side, entry.get(side)) for side in ANSWERS]
         return asked
@@ -65,7 +68,7 @@ class VideoHallucer:
             raise ValueError(f"{where}: field 'answer' has to be {ANSWERS[side]!r}, found {given['answer']!r:.80}.")
         return Question(
             id=f"{path.stem}/{index}/{side}",
-            video=f"{subset}/videos/{read_text(given, 'video', where)}",
+            video=self.videos.format(subset=subset, name=read_text(given, "video", where)),
             prompt=self.prompt.format(question=read_text(given, "question", where)),
             answer=ANSWERS[side],
             subset=subset,
@@ -83,14 +86,14 @@ class VideoHallucer:
         right = {question.id: question.answer in said[question.id] for question in answered}
         pairs = _pairs(answered)
         figures = {}
-        for subset in SUBSETS:
+        for subset in self.subsets:
             for side in ANSWERS:
                 hits = [right[q.id] for q in answered if q.subset == subset and q.details["side"] == side]
                 figures[f"{subset}/{side}"] = Figure(sum(hits), len(hits))
             hits = [right[basic.id] and right[other.id] for basic, other in pairs if basic.subset == subset]
             figures[f"{subset}/overall"] = Figure(sum(hits), len(hits))
         for kind in (*ANSWERS, "overall"):
-            figures[f"total/{kind}"] = _mean([figures[f"{subset}/{kind}"] for subset in SUBSETS])
+            figures[f"total/{kind}"] = _mean([figures[f"{subset}/{kind}"] for subset in self.subsets])
         both = sum(len(found) == 2 for found in said.values())
         counts = {
             "missing": len(questions) - len(answered),
@@ -101,10 +104,12 @@ class VideoHallucer:
 
     def _notes(self, questions: list[Question], both: int) -> list[str]:
         temporal = len({question.details["pair"] for question in questions if question.subset == "temporal"})
-        notes = [
-            f"The temporal subset is {self.temporal}.json with {temporal} pairs. The benchmark has 176 now; it had 200 "
-            "when the published figures were made, 24 of them a second time."
-        ]
+        notes = []
+        if self.subsets == SUBSETS:
+            notes.append(
+                f"The temporal subset is {self.temporal}.json with {temporal} pairs. The benchmark has 176 now; it had "
+                "200 when the published figures were made, 24 of them a second time."
+            )
         if both:
             notes.append(f"{both} replies have both words, yes and no. The official rule counts them as right.")
         return notes
@@ -158,3 +163,10 @@ def _mean(figures: list[Figure]) -> Figure:
 
 videohallucer = VideoHallucer("videohallucer", temporal="temporal")
 videohallucer_200 = VideoHallucer("videohallucer_200", temporal="temporal_200")
+shapes = VideoHallucer(
+    "shapes",
+    prompt="{question}",
+    subsets=("action", "order", "attribute", "presence"),
+    videos="videos/{name}",
+)
+"""The demo's world (`demo.splits`)."""
