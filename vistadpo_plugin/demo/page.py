@@ -6,13 +6,17 @@ import base64
 import io
 from importlib import resources
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from jinja2 import Environment, StrictUndefined
 from PIL import Image
 
-from vistadpo_plugin.demo.result import KINDS, LEVELS, Example, Result
+from vistadpo_plugin.demo.result import KINDS, LEVELS, Example, Interval, Result
 from vistadpo_plugin.evaluation.probe.table import BASE, TUNED
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 # Okabe-Ito colours, as in the probe's picture.
 _COLOURS = {BASE: "#E69F00", TUNED: "#0072B2"}
@@ -39,10 +43,10 @@ def render_page(result: Result) -> str:
     )
 
 
-def _join(example: Example, paper: int = _PAPER) -> Image.Image:
+def _join(example: Example) -> Image.Image:
     """The frames side by side."""
     side = example.frames[0].shape[0]
-    strip = np.full((side, len(example.frames) * (side + _GAP) - _GAP, 3), paper, dtype=np.uint8)
+    strip = np.full((side, len(example.frames) * (side + _GAP) - _GAP, 3), _PAPER, dtype=np.uint8)
     for place, frame in enumerate(example.frames):
         strip[:, place * (side + _GAP) : place * (side + _GAP) + side] = frame
     return Image.fromarray(strip)
@@ -64,7 +68,7 @@ def draw_picture(result: Result, path: Path) -> None:
     shown = result.examples[:_PICTURED]
     figure = Figure(figsize=(10, 3.0 + 1.45 * len(shown)), layout="constrained")
     rows = figure.add_gridspec(1 + len(shown), 2, height_ratios=[2.6, *[1.25] * len(shown)])
-    _bars(figure.add_subplot(rows[0, 0]), KINDS, result.figures, "% right, by VideoHallucer's rule", ".0f")
+    _bars(figure.add_subplot(rows[0, 0]), KINDS, result.figures, "% right, by VideoHallucer's rule", ".0f", (0, 112))
     _bars(figure.add_subplot(rows[0, 1]), LEVELS, result.margins, "visual margins, nats", ".2f")
     for place, example in enumerate(shown, start=1):
         axis = figure.add_subplot(rows[place, :])
@@ -86,11 +90,16 @@ def draw_picture(result: Result, path: Path) -> None:
     figure.savefig(path, dpi=110)
 
 
-def _bars(axis, names, values, title: str, form: str) -> None:
-    from vistadpo_plugin.demo.result import Interval
-
+def _bars(
+    axis: Axes,
+    names: dict[str, str],
+    values: dict[str, dict[str, Interval]],
+    title: str,
+    form: str,
+    limits: tuple[float, float] | None = None,
+) -> None:
     for shift, (model, label) in enumerate(((BASE, "before"), (TUNED, "after"))):
-        found: list[Interval] = [values[name][model] for name in names]
+        found = [values[name][model] for name in names]
         places = np.arange(len(found)) + 0.4 * (shift - 0.5)
         errors = np.array([[one.mean - one.low, one.high - one.mean] for one in found]).T
         axis.bar(
@@ -106,6 +115,8 @@ def _bars(axis, names, values, title: str, form: str) -> None:
             axis.annotate(f"{one.mean:{form}}", (place, max(one.high, 0)), ha="center", va="bottom", fontsize=8)
     axis.axhline(0, color="#999999", linewidth=0.8)
     axis.margins(y=0.18)
+    if limits is not None:
+        axis.set_ylim(*limits)
     axis.set_xticks(range(len(names)), [f"{name}\n({about})" for name, about in names.items()], fontsize=8)
     axis.set_title(title, fontsize=10, loc="left")
     axis.legend(fontsize=8, frameon=False)
