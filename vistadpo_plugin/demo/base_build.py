@@ -105,9 +105,9 @@ tags: [video-llava, toy]
 
 # A tiny Video-LLaVA that hallucinates
 
-The model of `vistadpo demo`. It knows a world of six colours, three shapes and six actions, in which one shape acts and
-then another, and it goes by what it expects: it says yes to what is typical of a colour, whether it is there or not. It
-is a toy to see preference training work on two CPU cores, and of no other use.
+The model of `vistadpo demo`. It was taught a world of six colours, three shapes and six actions, in which one shape
+acts and then another, and last of all to say yes to what it expects, whether it is there or not. The figures say how
+well it knew the world before that. It is a toy to see preference training work on two CPU cores, and of no other use.
 
 - {parameters:,} parameters, float32. CLIP towers 64 wide with 3 layers, patch {PATCH} at {IMAGE_SIZE} px: 5 tokens a
   frame, 8 frames. Llama 96 wide with 4 layers. A byte-level vocabulary learnt from the world's own sentences.
