@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,14 +19,12 @@ from transformers import (
     VideoLlavaProcessor,
 )
 
-from vistadpo_plugin.demo.shapes import build_videos
+from vistadpo_plugin.demo.shapes import build_videos, read_frames
 from vistadpo_plugin.demo.tiny_model import (
     FRAMES,
     SYSTEM,
     build_tiny_video_llava,
     encode_turn,
-    read_frames,
-    warm_up,
 )
 
 QUESTION, ANSWER = "What does the red square do?", "The red square moves to the left."
@@ -167,27 +164,3 @@ def test_seed_decides_the_weights(tiny: Tiny, tmp_path: Path) -> None:
 def test_image_size_has_to_fit_the_patches(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="multiple of patch_size"):
         build_tiny_video_llava(tmp_path, CORPUS, image_size=50)
-
-
-def test_warm_up_teaches_true_and_false_answers_alike(data: Path, tmp_path: Path) -> None:
-    rows = [json.loads(line) for line in (data / "rows.jsonl").read_text().splitlines()]
-    build_tiny_video_llava(tmp_path, [row[key] for row in rows for key in ("prompt", "chosen", "rejected")])
-
-    def mean_scores() -> list[float]:
-        tiny = load(tmp_path)
-        means: list[float] = []
-        for key in ("chosen", "rejected", "rejected_irrelevant"):
-            total = 0.0
-            for row in rows:
-                frames = read_frames(data / row["video"])
-                video = tiny.processor.video_processor(videos=[frames], return_tensors="pt")["pixel_values_videos"]
-                total += score(tiny, video, row["prompt"], row[key])
-            means.append(total / len(rows))
-        return means
-
-    before = mean_scores()
-    warm_up(tmp_path, data, steps=40, seed=0)
-    chosen, rejected, irrelevant = mean_scores()
-    assert chosen > before[0] + 10 and rejected > before[1] + 10
-    assert abs(chosen - rejected) < 3
-    assert irrelevant < min(chosen, rejected) - 10

@@ -90,14 +90,15 @@ def test_step_1_equals_an_independent_computation(
     tokenizer = AutoTokenizer.from_pretrained(demo.model)
     models = [AutoModelForImageTextToText.from_pretrained(folder) for folder in (demo.model, other_model)]
     batch, pixels = seen["batch"], sequences_with_pixels(seen["batch"])
-    delta, length, divergence = {}, {}, {}
+    delta, length, divergence, likelihood = {}, {}, {}, {}
     for number, (row, field) in answers_by_sequence(batch, rows).items():
         tokens = len(pixels[number]) * FRAME_TOKENS
         (ids, policy), (_, reference) = (
             answer_distributions(model, tokenizer, row["prompt"], row[field], pixels[number], tokens)
             for model in models
         )
-        delta[number] = log_prob(ids, policy) - log_prob(ids, reference)
+        likelihood[number] = log_prob(ids, policy)
+        delta[number] = likelihood[number] - log_prob(ids, reference)
         length[number] = len(ids)
         divergence[number] = kl(reference, policy)
 
@@ -138,6 +139,8 @@ def test_step_1_equals_an_independent_computation(
         assert first[f"vista/{term}_margin"] == pytest.approx(sum(margins) / 3, abs=5e-3, rel=1e-3), term
         assert first[f"vista/{term}_accuracy"] == pytest.approx(sum(m > 0 for m in margins) / 3), term
         total += WEIGHTS[term] * sum(losses) / 3
+    chosen = [numbers[0] for numbers in batch["terms"]["response"]["sequences"].tolist()]
+    assert first["vista/chosen_logps"] == pytest.approx(sum(likelihood[number] for number in chosen) / 3, abs=5e-3)
     assert abs(first["vista/response_margin"]) > 0.05, "the reference must differ from the policy"
     assert first["loss"] == pytest.approx(total, abs=2e-3, rel=1e-3)
     assert first["rewards/margins"] == pytest.approx(beta * first["vista/response_margin"], rel=1e-5)

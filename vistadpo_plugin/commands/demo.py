@@ -1,24 +1,35 @@
-"""`vistadpo demo`: make videos and a tiny model, train on them, and show what the training changed."""
+"""`vistadpo demo`: a tiny model that hallucinates, trained on grounded videos, and what it answers before and after.
+
+Everything it needs is made in --folder: the model, videos and rows, the recipe. Then the recipe is trained with
+llamafactory-cli, and both models are asked about videos that no training saw.
+"""
 
 from __future__ import annotations
 
 import argparse
 import json
-import os
+import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
 from vistadpo_plugin.commands.pipe import outlive_readers
-from vistadpo_plugin.demo.table import format_files, format_table, read_loss, read_terms
+from vistadpo_plugin.commands.recipes import shipped
+from vistadpo_plugin.data.rows.dataset_info import write_info, write_text
+from vistadpo_plugin.demo.splits import TEST, TRAIN, Split, split_in, write_split
 
-VERSION = 1  # of what is built; raised when shapes.py or tiny_model.py change what they make
+if TYPE_CHECKING:
+    from vistadpo_plugin.demo.result import Result
+
+VERSION = 2  # of what is built; raised when it changes
 MARKER = "built.json"
-TEXTS = ("prompt", "chosen", "rejected", "rejected_irrelevant")
+RECIPE, DATASET = "vistadpo_demo.yaml", "vistadpo_demo"
+EVALUATION, PROBE = "evaluation", "probe"
+MODEL_KEYS = {"template": "video_llava", "video_maxlen": 8}
 
 
 def _count(text: str) -> int:
@@ -29,70 +40,82 @@ def _count(text: str) -> int:
 
 
 def _parse(argv: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="vistadpo demo", description=__doc__)
-    parser.add_argument("--folder", type=Path, default=Path("demo"), help="where videos and model go (default: demo)")
-    parser.add_argument("--rows", type=_count, default=48, help="preference rows to make (default: 48)")
-    parser.add_argument("--seed", type=int, default=0, help="decides videos, weights and warm-up (default: 0)")
-    parser.add_argument("--steps", type=_count, default=200, help="steps of the model's warm-up (default: 200)")
-    parser.add_argument(
-        "--recipe",
-        type=Path,
-        default=Path("recipes/vistadpo_demo.yaml"),
-        help="what to train (default: recipes/vistadpo_demo.yaml)",
+    parser = argparse.ArgumentParser(
+        prog="vistadpo demo", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--build-only", action="store_true", help="make videos and model, do not train")
+    parser.add_argument("--folder", type=Path, default=Path("demo"), help="where everything goes (default: demo)")
+    parser.add_argument("--videos", type=_count, default=400, help="videos to train on, two rows each (default: 400)")
+    parser.add_argument("--held-out", type=_count, default=100, help="videos to ask about afterwards (default: 100)")
+    parser.add_argument("--seed", type=int, default=0, help="decides videos, questions and training (default: 0)")
+    parser.add_argument(
+        "--recipe", type=Path, help="what to train (default: the recipe that ships, written into the folder)"
+    )
+    parser.add_argument("--build-only", action="store_true", help="write model, videos and recipe, do not train")
+    parser.add_argument(
+        "--rebuild-base",
+        type=Path,
+        metavar="FOLDER",
+        help="make the model that ships again, into this folder, and nothing else (minutes)",
+    )
     return parser.parse_args(argv)
 
 
-def _write_atomically(path: Path, content: dict[str, Any]) -> None:
-    """A reader finds the old file or the whole new one, never a part."""
-    part = path.with_suffix(".part")
-    part.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-    os.replace(part, path)
-
-
-def _is_built(folder: Path, wanted: dict[str, int]) -> bool:
+def build(folder: Path, videos: int, held_out: int, seed: int) -> None:
+    """Write model, videos, rows and recipe into `folder`, unless the same build is there."""
+    wanted = {"version": VERSION, "videos": videos, "held_out": held_out, "seed": seed}
     marker = folder / MARKER
-    return marker.is_file() and json.loads(marker.read_text(encoding="utf-8")) == wanted
-
-
-def build(folder: Path, rows: int, seed: int, steps: int) -> None:
-    """Write videos, rows and the warmed-up model below `folder`, unless the same build is there."""
-    wanted = {"version": VERSION, "rows": rows, "seed": seed, "steps": steps}
-    if _is_built(folder, wanted):
-        print(f"Videos and model in {folder} are there already ({folder / MARKER} matches): reused.", flush=True)
+    if marker.is_file() and json.loads(marker.read_text(encoding="utf-8")) == wanted:
+        print(f"Model and videos in {folder} are there already ({marker} matches): reused.", flush=True)
         return
+    from vistadpo_plugin.demo.base_build import base_folder
 
-    from vistadpo_plugin.demo.shapes import build_videos
-    from vistadpo_plugin.demo.tiny_model import build_tiny_video_llava, warm_up
-
-    (folder / MARKER).unlink(missing_ok=True)
-    print(f"Making {rows} rows of videos with moving shapes in {folder} ...", flush=True)
-    path = build_videos(folder, rows, seed)
-    print(f"Making a tiny Video-LLaVA in {folder / 'model'} ...", flush=True)
-    texts = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-    corpus = [text[field] for text in texts for field in TEXTS if field in text]
-    build_tiny_video_llava(folder / "model", corpus, seed)
-    print(f"Warming it up for {steps} steps, so that it speaks about the videos, truly or not ...", flush=True)
-    warm_up(folder / "model", folder, steps, seed)
-    _write_atomically(folder / MARKER, wanted)
+    marker.unlink(missing_ok=True)
+    print(f"Making {videos} videos to train on and {held_out} held-out ones in {folder} ...", flush=True)
+    for name in ("videos", TRAIN, TEST, "model", EVALUATION):
+        shutil.rmtree(folder / name, ignore_errors=True)
+    write_split(folder, TRAIN, videos, seed)
+    write_split(folder, TEST, held_out, seed)
+    shutil.copytree(base_folder(), folder / "model")
+    write_info(folder, {DATASET: {"file_name": f"{TRAIN}.jsonl", "formatting": "vistadpo"}})
+    write_text(folder / RECIPE, recipe_text(folder, seed))
+    write_text(marker, json.dumps(wanted, indent=2) + "\n")
 
 
-def read_recipe(path: Path, model: Path) -> Path:
-    """The recipe's output_dir, after a check that the recipe trains the model that the demo builds.
+def recipe_text(folder: Path, seed: int) -> str:
+    """The recipe that ships, with this folder's paths and this seed in it."""
+    text = (shipped() / RECIPE).read_text(encoding="utf-8")
+    where = folder.as_posix()
+    changes: dict[str, Any] = {
+        "model_name_or_path": f"{where}/model",
+        "dataset_dir": where,
+        "media_dir": where,
+        "output_dir": f"{where}/tuned",
+        "seed": seed,
+    }
+    for key, value in changes.items():
+        line = yaml.safe_dump({key: value}, width=10_000).strip()
+        text, found = re.subn(rf"(?m)^{key}:.*$", lambda _, line=line: line, text)
+        assert found == 1, key
+    return text
+
+
+def read_recipe(path: Path, model: Path) -> dict[str, Any]:
+    """The recipe's keys, after a check that it trains an adapter of the model that the demo builds.
 
     Raises:
-        ValueError: there is no such recipe, it names no output_dir, or it trains another model.
+        ValueError: there is no such recipe, it names no output_dir, it trains another model, or all of its weights.
     """
     if not path.is_file():
-        raise ValueError(f"no recipe at {path}: run from the folder that holds it, or name it with --recipe")
+        raise ValueError(f"no recipe at {path}: name another one with --recipe, or leave it out for the one that ships")
     recipe = yaml.safe_load(path.read_text(encoding="utf-8"))
     if "output_dir" not in recipe:
         raise ValueError(f"{path} names no output_dir")
     named = recipe.get("model_name_or_path")
     if named is None or Path(named).resolve() != model.resolve():
         raise ValueError(f"{path} trains {named}, but the demo's model is {model}: change --recipe or --folder")
-    return Path(recipe["output_dir"])
+    if recipe.get("finetuning_type", "lora") != "lora":
+        raise ValueError(f"{path}: the demo compares the model with an adapter; set finetuning_type: lora")
+    return recipe
 
 
 def _is_trained(output_dir: Path, marker: Path) -> bool:
@@ -117,33 +140,99 @@ def _find_cli() -> str:
     return found
 
 
+def _train(command: list[str], output_dir: Path, folder: Path) -> int:
+    """Exit code of the training, 0 where a finished run is there."""
+    if _is_trained(output_dir, folder / MARKER):
+        print(f"The finished run in {output_dir} is reused; to train again, delete that folder.", flush=True)
+        return 0
+    shutil.rmtree(folder / EVALUATION, ignore_errors=True)  # replies of another run
+    print(f"Training: {' '.join(command)}", flush=True)
+    return subprocess.run(command, check=False).returncode
+
+
+def evaluate(folder: Path, split: Split, adapter: Path) -> Result:
+    """Ask both models about the held-out videos; writes page and pictures."""
+    from vistadpo_plugin.demo.page import draw_picture, render_page
+    from vistadpo_plugin.demo.result import compare
+    from vistadpo_plugin.evaluation.ask import infer
+    from vistadpo_plugin.evaluation.probe.measure import run_probe
+    from vistadpo_plugin.evaluation.probe.plot import plot_probe
+    from vistadpo_plugin.evaluation.probe.table import BASE, TUNED, write_json
+    from vistadpo_plugin.evaluation.question import read_replies
+    from vistadpo_plugin.evaluation.recipe import Folders, Recipe
+    from vistadpo_plugin.evaluation.replies import REPLIES
+    from vistadpo_plugin.evaluation.report import write_report
+    from vistadpo_plugin.evaluation.run import export, score
+
+    keys = {"model_name_or_path": str(folder / "model"), **MODEL_KEYS}
+    tuned = {**keys, "adapter_name_or_path": str(adapter)}
+    recipe = Recipe(
+        models={BASE: keys, TUNED: tuned},
+        benchmarks={"shapes": Folders(split.annotations, split.videos)},
+        output_dir=folder / EVALUATION,
+        batch_size=32,
+        max_new_tokens=16,
+        judge=None,
+    )
+    exported = export(recipe)
+    infer(recipe, exported, allow_partial=False)
+    write_report(recipe.output_dir, score(recipe, exported, allow_partial=False))
+    replies = {model: read_replies(recipe.output_dir / "shapes" / model / REPLIES) for model in recipe.models}
+    probe = run_probe(
+        str(split.rows), {**tuned, "output_dir": str(folder / PROBE), "per_device_eval_batch_size": 8, "use_cpu": True}
+    )
+    write_json(folder / PROBE / "probe.json", probe.rows, probe.about)
+    plot_probe(probe.rows, folder / PROBE / "probe.png")
+    result = compare(split, replies, probe.rows)
+    write_text(folder / "demo.html", render_page(result))
+    draw_picture(result, folder / "demo.png")
+    return result
+
+
 def main(argv: list[str] | None = None) -> int:
     """Run the demo; returns the exit code: 0, 2 for a wrong argument, or llamafactory-cli's own."""
     options = _parse(argv)
     folder: Path = options.folder
+    if options.rebuild_base is not None:
+        return _rebuild(options.rebuild_base, options.seed)
     if options.build_only:
-        build(folder, options.rows, options.seed, options.steps)
+        build(folder, options.videos, options.held_out, options.seed)
         return 0
+    path = options.recipe or folder / RECIPE
     try:
-        output_dir = read_recipe(options.recipe, folder / "model")
-        command = [_find_cli(), "train", str(options.recipe)]
+        command = [_find_cli(), "train", str(path)]
+        if options.recipe is not None:
+            read_recipe(path, folder / "model")
+        build(folder, options.videos, options.held_out, options.seed)
+        output_dir = Path(read_recipe(path, folder / "model")["output_dir"])
     except ValueError as error:
         print(f"vistadpo demo: {error}", file=sys.stderr)
         return 2
-    build(folder, options.rows, options.seed, options.steps)
+    code = _train(command, output_dir, folder)
+    if code != 0:
+        print(f"vistadpo demo: training failed, llamafactory-cli returned {code}", file=sys.stderr)
+        return code
+    print("Asking both models about the held-out videos ...", flush=True)
+    from vistadpo_plugin.demo.result import format_table
 
-    if _is_trained(output_dir, folder / MARKER):
-        print(f"The finished run in {output_dir} is reused; to train again, delete that folder.", flush=True)
-    else:
-        print(f"Training: {' '.join(command)}", flush=True)
-        code = subprocess.run(command, check=False).returncode
-        if code != 0:
-            print(f"vistadpo demo: training failed, llamafactory-cli returned {code}", file=sys.stderr)
-            return code
-    print()
-    print(format_table(read_terms(output_dir), read_loss(output_dir)))
-    print()
-    print(format_files(output_dir))
+    print(f"\n{format_table(evaluate(folder, split_in(folder, TEST), output_dir))}\n")
+    for name, what in (
+        (folder / "demo.html", "ten of these videos with both answers, for a browser"),
+        (folder / "demo.png", "the same as a picture"),
+        (folder / EVALUATION / "report.md", "every figure of the questions"),
+        (folder / PROBE / "probe.png", "the margins row by row"),
+        (output_dir, "the adapter, its log and plots"),
+    ):
+        print(f"{str(name):<28} {what}")
+    return 0
+
+
+def _rebuild(folder: Path, seed: int) -> int:
+    from vistadpo_plugin.demo.base_build import CARD, Steps, build_base
+
+    figures = build_base(folder, Steps(), seed)
+    print("\n".join(f"{name:<44}{value:6.1f} %" for name, value in figures.items()))
+    print(f"Written: {folder}, its card {folder / CARD}")
     return 0
 
 

@@ -9,7 +9,7 @@ from vistadpo_plugin import __version__
 from vistadpo_plugin.commands.pipe import outlive_readers
 
 SUBCOMMANDS = {
-    "demo": "make videos and a tiny model, train on them, and show what the training changed",
+    "demo": "train a tiny model that hallucinates, and see what it answers before and after",
     "validate": "read every row and its video, and say precisely what is wrong with them",
     "preview": "a page to look at rows as training sees them: views, time line, box and mask",
     "build": "grounded rows from the annotations of NExT-GQA or STAR, with a data card",

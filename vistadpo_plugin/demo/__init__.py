@@ -1,5 +1,6 @@
-"""The demo's own data, model and table: everything it needs is made on the spot.
+"""The demo: a world whose truth is known, a tiny model that hallucinates in it, and what training changed.
 
-In: a seed. Out: drawn videos with rows (`shapes`), a tiny model (`tiny_model`), and the table that says which terms the
-training moved (`table`). May import what `evaluation` may.
+In: a seed. Out: drawn videos (`shapes`) of a `world`, rows and questions on disk (`splits`); the model that ships in
+`base/` and how it is made (`base_build`, `base_tower`, `base_language`, on `tiny_model`); the comparison (`result`) and
+its `page`. May import what `evaluation` may.
 """

@@ -207,6 +207,13 @@ def write_video(scene: Scene, path: Path) -> None:
         container.mux(stream.encode(None))
 
 
+def read_frames(path: Path, count: int = 8) -> list[np.ndarray]:
+    """`count` frames spread evenly over the video, first and last included; each (height, width, 3) uint8 RGB."""
+    with av.open(str(path)) as container:
+        frames = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
+    return [frames[i] for i in np.linspace(0, len(frames) - 1, count).astype(int)]
+
+
 def _ask(scene: Scene, actor: Actor, rng: random.Random) -> dict[str, str]:
     """One question about the actor's event with a true answer and a plausible false one."""
     act = ACTIONS[actor.action]

@@ -59,16 +59,20 @@ def write_split(folder: Path, split: str, videos: int, seed: int = 0, rows: int 
             lines.append(json.dumps(row(f"{stem}-{number}-{asked.kind}", f"videos/{stem}.mp4", scene, asked, rng)))
         for basic, other in pairs(scene, rng):
             entry = {
-                side: {"video": f"{stem}.mp4", "question": asked.prompt, "answer": answer}
+                side: {"video": f"{stem}.mp4", "question": asked.prompt, "answer": answer, "truth": asked.truth}
                 for side, asked, answer in (("basic", basic, "yes"), ("hallucination", other, "no"))
             }
             annotations.setdefault(basic.kind, []).append(entry)
-    path = folder / f"{split}.jsonl"
-    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    (folder / f"{split}.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
     (folder / split).mkdir(exist_ok=True)
     for subset, entries in annotations.items():
         (folder / split / f"{subset}.json").write_text(json.dumps(entries, indent=1) + "\n", encoding="utf-8")
-    return Split(path, folder / split, folder)
+    return split_in(folder, split)
+
+
+def split_in(folder: Path, split: str) -> Split:
+    """Where `write_split` puts it."""
+    return Split(folder / f"{split}.jsonl", folder / split, folder)
 
 
 def row(id_: str, video: str, scene: Scene, asked: Asked, rng: random.Random) -> dict[str, Any]:

@@ -1,8 +1,7 @@
-"""A tiny real Video-LLaVA with random weights, and a warm-up that makes it fluent about the demo but not truthful."""
+"""A tiny real Video-LLaVA with random weights, its vocabulary, and a turn of its conversation in tokens."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,8 +9,6 @@ from typing import TYPE_CHECKING, Any
 from vistadpo_plugin.models.video_llava import FRAMES, make_processor
 
 if TYPE_CHECKING:
-    import numpy as np
-    import torch
     from tokenizers import Tokenizer
     from transformers import (
         PreTrainedTokenizerBase,
@@ -29,8 +26,6 @@ USER = "USER: {content} ASSISTANT:"
 CONTEXT = 4096
 VOCABULARY = 768
 EMBEDDING_GAIN, LINEAR_GAIN, SHARP_GAIN = 20.0, 6.0, 12.0
-BATCH = 16
-LEARNING_RATE = 1e-3
 IGNORED = -100  # the label transformers leaves out of the loss
 
 
@@ -71,17 +66,22 @@ def train_tokenizer(corpus: Iterable[str]) -> PreTrainedTokenizerFast:
     )
 
 
-def _make_model(
-    tokenizer: PreTrainedTokenizerFast, image_size: int, patch_size: int, seed: int
+def make_model(
+    tokenizer: PreTrainedTokenizerFast, image_size: int, patch_size: int, seed: int, spread: float = 0.02, **sizes: int
 ) -> VideoLlavaForConditionalGeneration:
-    """Random weights, float32; leaves torch's global random state as it was."""
+    """Random weights, float32; leaves torch's global random state as it was.
+
+    `spread`: standard deviation of the language model's weights. `sizes` changes `tower_mlp` (the towers'
+    intermediate width), `layers` (of the language model) or `feature_layer` (the towers' layer that it sees).
+    """
     import torch
     from transformers import CLIPVisionConfig, LlamaConfig, VideoLlavaConfig, VideoLlavaForConditionalGeneration
 
+    sizes = {"tower_mlp": 128, "layers": 3, "feature_layer": -2, **sizes}
     patches = (image_size // patch_size) ** 2
     vision = CLIPVisionConfig(
         hidden_size=64,
-        intermediate_size=128,
+        intermediate_size=sizes["tower_mlp"],
         num_hidden_layers=3,
         num_attention_heads=4,
         image_size=image_size,
@@ -97,15 +97,17 @@ def _make_model(
         vocab_size=-(-len(tokenizer) // 64) * 64,
         hidden_size=96,
         intermediate_size=192,
-        num_hidden_layers=3,
+        num_hidden_layers=sizes["layers"],
         num_attention_heads=4,
         num_key_value_heads=4,
         max_position_embeddings=CONTEXT,
+        initializer_range=spread,
         **ids,
     )
     config = VideoLlavaConfig(
         vision_config=vision,
         text_config=text,
+        vision_feature_layer=sizes["feature_layer"],
         image_token_index=tokenizer.convert_tokens_to_ids("<image>"),
         video_token_index=tokenizer.convert_tokens_to_ids("<video>"),
         image_seq_length=patches,
@@ -115,7 +117,6 @@ def _make_model(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = VideoLlavaForConditionalGeneration(config)
-    sharpen(model)
     model.generation_config.update(**ids)
     return model.eval()
 
@@ -160,19 +161,11 @@ def build_tiny_video_llava(
         raise ValueError(f"image_size must be a multiple of patch_size, got {image_size} and {patch_size}")
     tokenizer = train_tokenizer(corpus)
     folder.mkdir(parents=True, exist_ok=True)
-    _make_model(tokenizer, image_size, patch_size, seed).save_pretrained(folder)
+    model = make_model(tokenizer, image_size, patch_size, seed)
+    sharpen(model)
+    model.save_pretrained(folder)
     make_processor(tokenizer, image_size, patch_size).save_pretrained(folder)
     return folder
-
-
-def read_frames(path: Path) -> list[np.ndarray]:
-    """FRAMES frames spread evenly over the video, first and last included; each (height, width, 3) uint8 RGB."""
-    import av
-    import numpy as np
-
-    with av.open(str(path)) as container:
-        frames = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
-    return [frames[i] for i in np.floor(np.linspace(0, len(frames) - 1, FRAMES)).astype(int)]
 
 
 def encode_turn(
@@ -186,69 +179,3 @@ def encode_turn(
         for token in tokenizer.encode(piece, add_special_tokens=False)
     ]
     return prompt_ids, [*tokenizer.encode(answer, add_special_tokens=False), tokenizer.eos_token_id]
-
-
-def _collate(turns: list[tuple[list[int], list[int]]], pad: int) -> dict[str, torch.Tensor]:
-    """Right-padded input_ids, attention_mask and labels, each (turns, longest); only answers are labelled."""
-    import torch
-
-    longest = max(len(prompt) + len(answer) for prompt, answer in turns)
-    ids = torch.full((len(turns), longest), pad)
-    labels = torch.full_like(ids, IGNORED)
-    mask = torch.zeros_like(ids)
-    for i, (prompt, answer) in enumerate(turns):
-        length = len(prompt) + len(answer)
-        ids[i, :length] = torch.tensor(prompt + answer)
-        labels[i, len(prompt) : length] = torch.tensor(answer)
-        mask[i, :length] = 1
-    return {"input_ids": ids, "labels": labels, "attention_mask": mask}
-
-
-def warm_up(folder: Path, data: Path, steps: int, seed: int) -> None:
-    """Fine-tune the model in `folder` on the rows in `data`, and save it in place.
-
-    True and plausible false answers are taught in equal parts: the model learns to talk about the videos, and whether
-    it tells the truth about them is left to chance. That is what preference training has to mend.
-
-    Args:
-        folder: a model written by `build_tiny_video_llava`.
-        data: a folder written by `build_videos`.
-        steps: number of optimizer steps, of BATCH answers each.
-        seed: decides the order of the answers.
-    """
-    import torch
-    from tqdm import tqdm
-    from transformers import AutoModelForImageTextToText, AutoProcessor
-
-    processor = AutoProcessor.from_pretrained(folder)
-    model = AutoModelForImageTextToText.from_pretrained(folder).train()
-    rows = [json.loads(line) for line in (data / "rows.jsonl").read_text(encoding="utf-8").splitlines()]
-    pixels = {
-        video: processor.video_processor(videos=[read_frames(data / video)], return_tensors="pt")["pixel_values_videos"]
-        for video in sorted({row["video"] for row in rows})
-    }
-    examples = [
-        (row["video"], encode_turn(processor.tokenizer, row["prompt"], row[answer], model.config.video_seq_length))
-        for row in rows
-        for answer in ("chosen", "rejected")
-    ]
-
-    generator = torch.Generator().manual_seed(seed)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=LEARNING_RATE, weight_decay=0.0)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
-    queue: list[int] = []
-    progress = tqdm(range(steps), desc="warm-up", unit="step")
-    for _ in progress:
-        while len(queue) < BATCH:
-            queue += torch.randperm(len(examples), generator=generator).tolist()
-        drawn, queue = [examples[i] for i in queue[:BATCH]], queue[BATCH:]
-        batch = _collate([turn for _, turn in drawn], processor.tokenizer.pad_token_id)
-        batch["pixel_values_videos"] = torch.cat([pixels[video] for video, _ in drawn])
-        loss = model(**batch, use_cache=False).loss
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        schedule.step()
-        optimizer.zero_grad()
-        progress.set_postfix(loss=f"{loss.item():.3f}")
-    model.save_pretrained(folder)

@@ -1,4 +1,4 @@
-"""One picture of a run: the loss and the margin of every term over the steps."""
+"""One picture of a run: the loss, the margin of every term and the chosen answer's log-probability over the steps."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ _COLOURS = dict(zip(TERMS, ("#000000", "#0072B2", "#009E73", "#D55E00", "#CC79A7
 
 
 def plot_margins(log_history: list[dict[str, Any]], folder: str) -> str:
-    """Draw loss and margins from the trainer's log into `folder`; returns the picture's path."""
+    """Draw loss, margins and log p(y_w|v) from the trainer's log into `folder`; returns the picture's path."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(11, 4.2), layout="constrained")
-    loss_axis, margin_axis = figure.subplots(1, 2)
+    figure = Figure(figsize=(15, 4.2), layout="constrained")
+    loss_axis, margin_axis, chosen_axis = figure.subplots(1, 3)
     steps, losses = _series(log_history, "loss")
     loss_axis.plot(steps, losses, color="#000000", marker="." if len(steps) < 40 else "")
     loss_axis.set(title="loss (weighted sum of the terms)", xlabel="step", ylabel="nats")
@@ -31,6 +31,9 @@ def plot_margins(log_history: list[dict[str, Any]], folder: str) -> str:
             margin_axis.plot(steps, margins, color=_COLOURS[term], label=term, marker=marker)
     margin_axis.set(title="margin of each term", xlabel="step", ylabel="nats")
     margin_axis.legend()
+    steps, chosen = _series(log_history, "vista/chosen_logps")
+    chosen_axis.plot(steps, chosen, color="#000000", marker="." if len(steps) < 40 else "")
+    chosen_axis.set(title="log p(y_w|v): does the chosen answer itself fall?", xlabel="step", ylabel="nats")
     path = os.path.join(folder, PLOT_NAME)
     figure.savefig(path, dpi=110)
     return path

@@ -9,7 +9,13 @@ from torch import Tensor
 
 from vistadpo_plugin.training.objective import TermResult
 
-_RESPONSE_EXTRA = ("rewards/chosen", "rewards/rejected", "rewards/accuracies", "rewards/margins")
+_RESPONSE_EXTRA = (
+    "rewards/chosen",
+    "rewards/rejected",
+    "rewards/accuracies",
+    "rewards/margins",
+    "vista/chosen_logps",
+)
 _TOKEN_EXTRA = ("vista/kl_chosen", "vista/kl_rejected")
 
 

@@ -71,7 +71,7 @@ class Objective:
         for term, scored in batch["terms"].items():
             row, sequences = scored["row"], scored["sequences"]
             if term == "response":
-                results[term] = self._response(row, sequences, pairwise)
+                results[term] = self._response(row, sequences, pairwise, policy.log_probs)
             elif term == "token":
                 results[term] = self._token(row, sequences, delta, policy.kl)
             else:
@@ -91,7 +91,7 @@ class Objective:
     def _pairwise_loss(self, margin: Tensor) -> Tensor:
         return losses.preference_loss(margin, self.beta, self.kind, self.label_smoothing)
 
-    def _response(self, row: Tensor, sequences: Tensor, delta: Tensor) -> TermResult:
+    def _response(self, row: Tensor, sequences: Tensor, delta: Tensor, log_probs: Tensor) -> TermResult:
         chosen, rejected, irrelevant = sequences.unbind(dim=1)
         margin = losses.response_margin(
             delta[chosen],
@@ -101,13 +101,15 @@ class Objective:
             self.relevant_weight,
             self.irrelevant_weight,
         )
-        rewards = {
+        extra = {
             "rewards/chosen": self.beta * delta[chosen],
             "rewards/rejected": self.beta * (delta[chosen] - margin),
             "rewards/accuracies": (margin > 0).float(),
             "rewards/margins": self.beta * margin,
+            # Not relative to the reference: a margin may grow while the chosen answer itself becomes unlikelier.
+            "vista/chosen_logps": log_probs[chosen],
         }
-        return TermResult(row, self._pairwise_loss(margin), margin, rewards)
+        return TermResult(row, self._pairwise_loss(margin), margin, extra)
 
     def _token(self, row: Tensor, sequences: Tensor, delta: Tensor, kl: Tensor) -> TermResult:
         chosen, rejected = sequences.unbind(dim=1)
