@@ -25,7 +25,7 @@ BATCH = 256
 LEARNING_RATE = 1e-3
 
 _PALETTE = np.array([*COLOURS.values()])
-_NEAR = 120
+_NEAR = 80
 """Colour channels' summed distance within which a pixel has a shape's colour; the background is darker."""
 
 
