@@ -163,7 +163,7 @@ def assert_equal_runs(one: dict[str, Any], ranks: list[dict[str, Any]], atol: fl
             assert max(gradient.abs().max() for gradient in got.values()) > 1e-3
         for step, (expected, got) in enumerate(zip(_steps(one), _steps(two), strict=True)):
             ours = [key for key in expected if key.startswith(("vista/", "rewards/", "loss"))]
-            assert len(ours) == 1 + 4 + 2 + 5 * 4
+            assert len(ours) == 1 + 4 + 3 + 5 * 4
             for key in ours:
                 if step == 0 and "accurac" in key:
                     continue  # the sign of a margin that is 0 but for rounding

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pty
+import shutil
 import subprocess
 import sys
 import termios
@@ -15,10 +16,13 @@ from typing import Any
 
 import pytest
 from conftest import write_rows
+from validation.doctor_media import HANGS
 
 from vistadpo_plugin.commands.main import main as vistadpo
 from vistadpo_plugin.commands.validate import main
 from vistadpo_plugin.demo.shapes import build_videos
+
+TESTS = Path(__file__).resolve().parents[1]
 
 
 @pytest.fixture(scope="module")
@@ -180,13 +184,21 @@ def on_a_terminal(words: list[str]) -> str:
 
 
 def test_a_bar_shows_on_a_terminal_when_the_work_takes_long(data: Path) -> None:
-    """A pipe that nobody writes to keeps it waiting for 1.5 seconds; a bar begins after one."""
-    os.mkfifo(data / "pipe.mp4")
+    """A video that takes for ever keeps it waiting for 1.5 seconds; a bar begins after one."""
     rows = [json.loads(line) for line in (data / "rows.jsonl").read_text().splitlines()]
-    slow = [{**rows[0], "video": "pipe.mp4"}, rows[0]]
+    shutil.copy(data / rows[0]["video"], data / HANGS)
+    slow = [{**rows[0], "video": HANGS}, rows[0]]
     (data / "slow.jsonl").write_text("".join(json.dumps(row) + "\n" for row in slow))
-    words = [sys.executable, "-m", "vistadpo_plugin.commands.validate", str(data / "slow.jsonl")]
-    words += ["--time-limit", "1.5", "--workers", "1"]
+    code = f"""
+import sys
+sys.path[:0] = {[str(TESTS), str(TESTS / "validation")]!r}
+from doctor_media import inspect_or_hang
+from vistadpo_plugin.commands.validate import main
+from vistadpo_plugin.validation import examine
+examine.inspect = inspect_or_hang
+sys.exit(main())
+"""
+    words = [sys.executable, "-c", code, str(data / "slow.jsonl"), "--time-limit", "1.5", "--workers", "1"]
     assert "reading videos" in on_a_terminal(words)
 
 

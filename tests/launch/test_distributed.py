@@ -86,7 +86,7 @@ def test_metrics_agree_on_all_ranks_and_with_one_process(runs: dict[str, Any]) -
     assert len(steps[0]) == 4
     for one, first, second in zip(*steps, strict=True):
         ours = {key for key in one if key.startswith(("vista/", "rewards/", "loss"))}
-        assert len(ours) == 1 + 4 + 2 + 5 * 4
+        assert len(ours) == 1 + 4 + 3 + 5 * 4
         for key in ours:
             assert first[key] == pytest.approx(second[key], nan_ok=True), key
             assert first[key] == pytest.approx(one[key], abs=2e-4, nan_ok=True), key

@@ -47,7 +47,8 @@ class ReleasedCollator(VistaCollator):
                 for row, views in zip(features, built, strict=True)
             ]
             passes.append(dict(MultiModalDataCollatorForSeq2Seq.__call__(self, sequences)))
-        return {"rows": torch.tensor([row["index"] for row in features]), "passes": passes}
+        rows = torch.tensor([row["index"] for row in features])
+        return {"rows": rows, "where": [row["where"] for row in features], "passes": passes}
 
     def _repeated(self, frames: SampledFrames) -> SampledFrames:
         return frames if len(frames) > 1 else SampledFrames(list(frames) * self.views.video_maxlen)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+import textwrap
 from pathlib import Path
 
 import yaml
@@ -140,7 +141,7 @@ def _check_ablation(recipe: Path, overrides: list[str]) -> int:
         ("compared", [f"{later} - {earlier}" for later, earlier in read.ladder.compared]),
         ("test", [*read.test.benchmarks, *(["probe"] if read.test.probe else [])]),
     ):
-        print(f"{title:<12}{', '.join(names)}")
+        print(textwrap.fill(", ".join(names), 120, initial_indent=f"{title:<12}", subsequent_indent=" " * 12))
     print(f"{'primary':<12}{read.primary}")
     print(f"{'runs':<12}{runs}")
     return 0

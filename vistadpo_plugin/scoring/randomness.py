@@ -40,8 +40,12 @@ def _own_name(path: str, module: torch.nn.Module) -> str:
 
 @contextmanager
 def evaluating(model: torch.nn.Module) -> Iterator[None]:
-    """Meanwhile no module of `model` trains: what is random only in training is off, whatever it is."""
-    training = [module for module in model.modules() if module.training]
+    """Meanwhile no module of `model` trains: what is random only in training is off, whatever it is.
+
+    Layers of bitsandbytes go on as they are: nothing in them is random, and on a CPU they would take the evaluation for
+    the end of training and pack their weights anew.
+    """
+    training = [m for m in model.modules() if m.training and not type(m).__module__.startswith("bitsandbytes.")]
     for module in training:
         module.training = False
     try:
