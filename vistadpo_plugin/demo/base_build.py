@@ -26,9 +26,9 @@ class Steps:
     """
 
     videos: int = 2500
-    tower: int = 1000
-    truth: tuple[int, ...] = (1500, 1800)
-    prior: int = 150
+    tower: int = 2000
+    truth: tuple[int, ...] = (3000, 4500)
+    prior: int = 200
 
 
 SPREAD = 0.05  # 0.02, the usual one, is for a wider model: this one would learn nothing for a while

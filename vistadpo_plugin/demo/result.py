@@ -16,8 +16,9 @@ from vistadpo_plugin.evaluation.benchmarks.videohallucer import words
 from vistadpo_plugin.evaluation.probe.table import BASE, TUNED, ProbedRow
 from vistadpo_plugin.evaluation.question import Question
 
-KINDS = {"basic": "what is there", "hallucination": "what is not", "overall": "both right"}
-"""VideoHallucer's figures, and what each asks about."""
+KINDS = {"basic": "what is there", "hallucination": "what is not", "overall": "both right", "exact": "whole answer"}
+"""VideoHallucer's figures, and what each asks about. Its rule looks for yes or no alone; `exact` are replies that are
+the true answer word for word, so that one that begins well and goes wrong is seen."""
 LEVELS = {"video": "another video", "clip": "the other half", "object": "object masked"}
 """The probe's visual levels, and what the right view is held against."""
 REPLICATES = 2000
@@ -70,13 +71,18 @@ def interval(by_video: Sequence[Sequence[float]], seed: int = 0) -> Interval:
 def compare(split: Split, replies: dict[str, dict[str, str]], probed: Sequence[ProbedRow]) -> Result:
     """`replies` by model and question of the benchmark `shapes`; `probed`: the split's rows in file order."""
     questions = BENCHMARKS["shapes"].questions(split.annotations)
+    truths = _truths(split, questions)
     videos = list(dict.fromkeys(question.video for question in questions))
     figures: dict[str, dict[str, Interval]] = {kind: {} for kind in KINDS}
     for model, given in replies.items():
-        for kind, values in _right(questions, given).items():
+        for kind, values in _right(questions, truths, given).items():
             figures[kind][model] = interval([values[video] for video in videos])
     return Result(
-        len(videos), len(questions), figures, _margins(split, probed), _examples(split, questions, videos, replies)
+        len(videos),
+        len(questions),
+        figures,
+        _margins(split, probed),
+        _examples(split, questions, truths, videos, replies),
     )
 
 
@@ -84,13 +90,28 @@ def _is_right(question: Question, reply: str) -> bool:
     return question.answer in words(reply)
 
 
-def _right(questions: Sequence[Question], replies: dict[str, str]) -> dict[str, dict[str, list[float]]]:
-    """By figure and video, in per cent: VideoHallucer's rule, by which a pair is right when both replies are."""
+def _truths(split: Split, questions: Sequence[Question]) -> dict[str, str]:
+    """By question its true answer in full."""
+    truths = {}
+    for subset in dict.fromkeys(question.subset for question in questions):
+        for index, entry in enumerate(json.loads((split.annotations / f"{subset}.json").read_text(encoding="utf-8"))):
+            for side in ("basic", "hallucination"):
+                truths[f"{subset}/{index}/{side}"] = entry[side]["truth"]
+    return truths
+
+
+def _right(
+    questions: Sequence[Question], truths: dict[str, str], replies: dict[str, str]
+) -> dict[str, dict[str, list[float]]]:
+    """By figure and video, in per cent: VideoHallucer's rule, by which a pair is right when both replies are; and exact
+    replies."""
     found: dict[str, dict[str, list[float]]] = {kind: {} for kind in KINDS}
     sides: dict[str, list[bool]] = {}
     for question in questions:
         right = _is_right(question, replies[question.id])
         found[question.details["side"]].setdefault(question.video, []).append(100.0 * right)
+        exact = replies[question.id].strip() == truths[question.id]
+        found["exact"].setdefault(question.video, []).append(100.0 * exact)
         sides.setdefault(question.details["pair"], []).append(right)
         if len(sides[question.details["pair"]]) == 2:
             both = all(sides[question.details["pair"]])
@@ -115,15 +136,14 @@ def _margins(split: Split, probed: Sequence[ProbedRow]) -> dict[str, dict[str, I
 
 
 def _examples(
-    split: Split, questions: Sequence[Question], videos: Sequence[str], replies: dict[str, dict[str, str]]
+    split: Split,
+    questions: Sequence[Question],
+    truths: dict[str, str],
+    videos: Sequence[str],
+    replies: dict[str, dict[str, str]],
 ) -> list[Example]:
     """The first videos, not chosen ones: the subsets in turn, and every third question about something that is true."""
     subsets = list(dict.fromkeys(question.subset for question in questions))
-    truths = {}
-    for subset in subsets:
-        for index, entry in enumerate(json.loads((split.annotations / f"{subset}.json").read_text(encoding="utf-8"))):
-            for side in ("basic", "hallucination"):
-                truths[f"{subset}/{index}/{side}"] = entry[side]["truth"]
     found = []
     for index, video in enumerate(videos[:EXAMPLES]):
         side = "basic" if index % _BASIC_EVERY == _BASIC_EVERY - 1 else "hallucination"
