@@ -36,6 +36,10 @@ NATS = rounding(LOGIT * 4 * 12, size=6.0)
 LOSS = BETA * NATS
 WHOLE_LOSS = 2.7 * LOSS
 
+# What an entry of a gradient may be off by, 2.1e-5: about 500 positions of a batch each add what has gone forward and
+# back through LOGIT operations. Its size: the largest entry of half of the tiny models' gradients is below 0.1.
+GRADIENT = rounding(2 * LOGIT * 500, size=0.1)
+
 # The share of their way by which weights may differ on average, see `assert_moved_alike`.
 MOVED = 1e-4
 

@@ -12,6 +12,7 @@ import torch
 from capture import Gradients
 from conftest import Demo, run_recipe, tiny_recipe
 from launching import forked_ranks
+from rounding import NATS
 from transformers import TrainerCallback
 
 WORKER = """
@@ -89,4 +90,4 @@ def test_metrics_agree_on_all_ranks_and_with_one_process(runs: dict[str, Any]) -
         assert len(ours) == 1 + 4 + 3 + 5 * 4
         for key in ours:
             assert first[key] == pytest.approx(second[key], nan_ok=True), key
-            assert first[key] == pytest.approx(one[key], abs=2e-4, nan_ok=True), key
+            assert first[key] == pytest.approx(one[key], abs=NATS, nan_ok=True), key
