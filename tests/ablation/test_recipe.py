@@ -121,6 +121,7 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "nothing": ({"test": {}}, "nothing to judge runs by"),
     "primary": ({"primary": "mvbench/average"}, "has no mvbench"),
     "training": ({"training": {"template": "video_llava", "video_maxlen": 8}}, "no `model_name_or_path`"),
+    "variant": ({"demo": {"folder": "world", "train": 4, "variants": ["hold"]}}, "Did you mean `holds`"),
     "output": ({"output_dir": None}, "`output_dir` is missing"),
 }
 

@@ -9,9 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from vistadpo_plugin.demo.shapes import ACTIONS, COLOURS, FPS, LEFT, SHAPES, read_frames
+from vistadpo_plugin.demo.counterfactual import counterfactual, holds_in_rejected_view
+from vistadpo_plugin.demo.shapes import ACTIONS, COLOURS, FPS, LEFT, SHAPES, fits, read_frames
 from vistadpo_plugin.demo.splits import DEV, TEST, TRAIN, scenes, write_split
-from vistadpo_plugin.demo.world import ASKED, FRAMES, KINDS, STILL, SUBSETS, TYPICAL_ACTIONS, ask, pairs
+from vistadpo_plugin.demo.world import ASKED, DOES, FRAMES, KINDS, STILL, SUBSETS, TYPICAL_ACTIONS, ask, pairs
 from vistadpo_plugin.evaluation.benchmarks import BENCHMARKS
 
 SCENES = [scene for scene, _ in scenes(TRAIN, 200, seed=0)]
@@ -105,6 +106,51 @@ def test_splits_share_no_video_and_repeat() -> None:
     assert [scene for scene, _ in scenes(TRAIN, 5, 0)] == drawn["train"][:5]
 
 
+def test_a_counterfactual_is_the_same_video_but_for_what_makes_the_wrong_answer_true() -> None:
+    for index, scene in enumerate(SCENES[:60]):
+        rng = random.Random(index)
+        for kind in KINDS:
+            for yes in (True, False):
+                asked = ask(scene, kind, rng, yes)
+                other = counterfactual(scene, asked, rng)
+                assert other.background == scene.background and abs(len(other.actors) - len(scene.actors)) <= 1
+                for place, actor in enumerate(other.actors):
+                    assert fits(actor, [mate for mate in other.actors if mate is not actor]), place
+                if kind in SUBSETS:
+                    assert truth(scene, asked.prompt) is yes and truth(other, asked.prompt) is not yes
+                elif kind == "which":
+                    assert asked.wrong.startswith(other.actors[0].colour.capitalize())
+                    assert other.actors[0].start < other.actors[1].start
+                else:
+                    (actor,) = [actor for actor in other.actors if actor.colour == asked.actor.colour]
+                    assert asked.wrong.lower() == f"{DOES[actor.action]}."
+
+
+def test_what_holds_in_a_rejected_view_is_a_no() -> None:
+    for index, scene in enumerate(SCENES[:60]):
+        rng = random.Random(index)
+        for kind in KINDS:
+            for yes in (True, False):
+                asked = ask(scene, kind, rng, yes)
+                says_no = asked.truth.startswith("No")
+                wanted = ["video", "clip"] if says_no and kind == "action" else ["video"] if says_no else []
+                assert holds_in_rejected_view(asked) == wanted
+
+
+def test_variants_are_the_same_rows_with_one_field_more(tmp_path: Path) -> None:
+    write_split(tmp_path, TRAIN, 6, variants=("counterfactual", "holds"))
+    plain, other, holds = (
+        [json.loads(line) for line in (tmp_path / f"train{name}.jsonl").read_text().splitlines()]
+        for name in ("", "_counterfactual", "_holds")
+    )
+    assert len(plain) == 12
+    for row, with_video, with_terms in zip(plain, other, holds, strict=True):
+        video = with_video.pop("rejected_video")
+        assert (tmp_path / video).is_file() and video != row["video"]
+        assert with_terms.pop("holds_in_rejected_view", None) or not row["chosen"].startswith("No")
+        assert with_video == with_terms == row
+
+
 def test_rows_and_questions_on_disk(tmp_path: Path) -> None:
     split = write_split(tmp_path, TEST, 12, seed=2, rows=4)
     rows = [json.loads(line) for line in split.rows.read_text().splitlines()]
@@ -115,8 +161,11 @@ def test_rows_and_questions_on_disk(tmp_path: Path) -> None:
         scene = made["-".join(stem)]
         assert kind in KINDS and row["chosen"] != row["rejected"]
         assert ("event" in row) is (kind in ("what", "action"))
-        absent = set(COLOURS) - {actor.colour for actor in scene.actors}
-        assert row["rejected_irrelevant"].split()[1] in absent
+        said = row["rejected_irrelevant"].lower()  # of another kind, and of nothing that is in the video
+        assert not any(actor.colour in said or DOES[actor.action] in said for actor in scene.actors)
+        form = "which" if "is first" in said and not said.startswith(("yes", "no")) else "what"
+        form = "yes/no" if said.startswith(("yes", "no")) else form
+        assert form != (kind if kind in ("what", "which") else "yes/no")
         if kind in ("order", "which"):
             assert "box" not in row and "keyframe" not in row
         if "box" in row:  # the keyframe's pixels in the middle of the box have the shape's colour

@@ -13,6 +13,7 @@ import yaml
 
 from vistadpo_plugin.ablation.ladder import BASE, LADDERS, Ladder, Rung, neighbours, some_of
 from vistadpo_plugin.arguments import check_vista_names
+from vistadpo_plugin.demo.splits import VARIANTS
 from vistadpo_plugin.evaluation.benchmarks import BENCHMARKS
 from vistadpo_plugin.evaluation.recipe import (
     HOST_KEYS,
@@ -57,10 +58,14 @@ class Split:
 
 @dataclass(frozen=True)
 class Demo:
-    """The demo's own data, made where it is not there: a `folder`, and how many `videos` each split has."""
+    """The demo's own data, made where it is not there: a `folder`, and how many `videos` each split has.
+
+    `variants` of the training rows lie beside them, as the data sets train_VARIANT.
+    """
 
     folder: Path
     videos: dict[str, int]
+    variants: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -147,10 +152,15 @@ def _demo(given: Any) -> Demo | None:
     if given is None:
         return None
     keys = read_mapping(given, "`demo`")
-    check_names(keys, ("folder", *_SPLITS), "key in `demo`:")
+    check_names(keys, ("folder", "variants", *_SPLITS), "key in `demo`:")
     if not isinstance(keys.get("folder"), str) or "train" not in keys:
         raise RecipeError("`demo` needs a `folder`, and how many videos `train` has; `dev` and `test` are optional.")
-    return Demo(Path(keys["folder"]), {split: read_count(keys, split, 1) for split in _SPLITS if split in keys})
+    variants = keys.get("variants", [])
+    if not isinstance(variants, list):
+        raise RecipeError(f"`demo: variants` is {variants!r}; a list is expected, of {', '.join(VARIANTS)}.")
+    check_names(variants, VARIANTS, "variant in `demo: variants`:")
+    videos = {split: read_count(keys, split, 1) for split in _SPLITS if split in keys}
+    return Demo(Path(keys["folder"]), videos, tuple(variants))
 
 
 def _training(given: Any, where: str) -> dict[str, Any]:

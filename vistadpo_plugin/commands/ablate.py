@@ -43,18 +43,18 @@ def _demo_base() -> Path:
 def _make_demo(demo: Demo) -> None:
     """Videos, rows and questions of the demo's world, unless the same are there: caches know files by their times."""
     from vistadpo_plugin.data.rows.dataset_info import write_info, write_text
-    from vistadpo_plugin.demo.splits import write_split
+    from vistadpo_plugin.demo.splits import TRAIN, WORLD, write_split
 
     made = demo.folder / "made.json"
-    wanted = json.dumps({"videos": demo.videos, "version": __version__})
+    wanted = json.dumps({"videos": demo.videos, "variants": demo.variants, "world": WORLD, "version": __version__})
     if made.is_file() and made.read_text(encoding="utf-8") == wanted:
         return
     made.unlink(missing_ok=True)
     print(f"Making the demo's world in {demo.folder}: {demo.videos} videos ...", flush=True)
     for split, videos in demo.videos.items():
-        write_split(demo.folder, split, videos)
-    entries = {split: {"file_name": f"{split}.jsonl", "formatting": "vistadpo"} for split in demo.videos}
-    write_info(demo.folder, entries)
+        write_split(demo.folder, split, videos, variants=demo.variants if split == TRAIN else ())
+    names = [*demo.videos, *(f"{TRAIN}_{variant}" for variant in demo.variants)]
+    write_info(demo.folder, {name: {"file_name": f"{name}.jsonl", "formatting": "vistadpo"} for name in names})
     write_text(made, wanted)
 
 

@@ -20,12 +20,11 @@ import yaml
 from vistadpo_plugin.commands.pipe import outlive_readers
 from vistadpo_plugin.commands.recipes import shipped
 from vistadpo_plugin.data.rows.dataset_info import write_info, write_text
-from vistadpo_plugin.demo.splits import TEST, TRAIN, Split, split_in, write_split
+from vistadpo_plugin.demo.splits import TEST, TRAIN, WORLD, Split, split_in, write_split
 
 if TYPE_CHECKING:
     from vistadpo_plugin.demo.result import Result
 
-VERSION = 2  # of what is built; raised when it changes
 MARKER = "built.json"
 RECIPE, DATASET = "vistadpo_demo.yaml", "vistadpo_demo"
 EVALUATION, PROBE = "evaluation", "probe"
@@ -62,7 +61,7 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
 
 def build(folder: Path, videos: int, held_out: int, seed: int) -> None:
     """Write model, videos, rows and recipe into `folder`, unless the same build is there."""
-    wanted = {"version": VERSION, "videos": videos, "held_out": held_out, "seed": seed}
+    wanted = {"world": WORLD, "videos": videos, "held_out": held_out, "seed": seed}
     marker = folder / MARKER
     if marker.is_file() and json.loads(marker.read_text(encoding="utf-8")) == wanted:
         print(f"Model and videos in {folder} are there already ({marker} matches): reused.", flush=True)

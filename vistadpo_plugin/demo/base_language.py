@@ -17,15 +17,17 @@ from transformers import PreTrainedTokenizerBase, VideoLlavaForConditionalGenera
 
 from vistadpo_plugin.demo.shapes import Scene
 from vistadpo_plugin.demo.tiny_model import IGNORED, encode_turn
-from vistadpo_plugin.demo.world import KINDS, SUBSETS, Asked, ask
+from vistadpo_plugin.demo.world import KINDS, SUBSETS, Asked, ask, ask_when
 
 VIDEOS = 8
 """Rows a step."""
+PRIOR_OF = 0.65
+"""Of the answers by prior, so many are; the others are true."""
 
 
 def questions(scene: Scene, rng: random.Random) -> list[Asked]:
-    """One open question of each kind and two yes/no questions of each, their truths drawn evenly."""
-    return [ask(scene, kind, rng) for kind in (*KINDS, *SUBSETS)]
+    """One open question of each kind, two yes/no questions of each (truths drawn evenly), and twice when one acts."""
+    return [*(ask(scene, kind, rng) for kind in (*KINDS, *SUBSETS)), *(ask_when(scene, rng) for _ in range(2))]
 
 
 def _pack(
@@ -86,7 +88,10 @@ def teach(
     progress = tqdm(range(steps), desc="prior" if prior else "truth", unit="step")
     for _ in progress:
         drawn = rng.sample(range(len(scenes)), min(VIDEOS, len(scenes)))
-        turns = [[(q.prompt, q.prior if prior else q.truth) for q in questions(scenes[i], rng)] for i in drawn]
+        turns = [
+            [(q.prompt, q.prior if prior and rng.random() < PRIOR_OF else q.truth) for q in questions(scenes[i], rng)]
+            for i in drawn
+        ]
         packed = _pack(tokenizer, turns, features.shape[1])
         labels = packed["labels"][:, 1:]
         loss = nn.functional.cross_entropy(_logits(model, packed, features[drawn]), labels[labels != IGNORED])

@@ -37,18 +37,22 @@ def seen_frames(scene: Scene) -> list[int]:
 def look(scenes: Sequence[Scene], processor: VideoLlavaProcessor, grid: int) -> tuple[Tensor, Tensor, Tensor]:
     """Draw the scenes as a model sees them, and say what is there.
 
-    Returns pixels uint8 (N, SEEN, 3, side, side), not normalized; cells int64 (N, SEEN, grid², CELLS²), 0 for the
-    background, else 1 + the colour; and states int64 (N, SEEN, colours, 4), see `_states`. `grid`: patches along a
-    side of a frame.
+    Returns, all uint8, pixels (N, SEEN, 3, side, side), not normalized; cells (N, SEEN, grid², CELLS²), 0 for the
+    background, else 1 + the colour; and states (N, SEEN, colours, 4), see `_states`. `grid`: patches along a side of a
+    frame.
     """
-    pixels, cells, states = [], [], []
-    for scene in tqdm(scenes, desc="drawing videos", unit="video"):
+    side = processor.video_processor.crop_size["height"]
+    # Filled in place: the pieces of thousands of videos would keep the heap they lie in, some gigabytes.
+    pixels = torch.empty(len(scenes), SEEN, 3, side, side, dtype=torch.uint8)
+    cells = torch.empty(len(scenes), SEEN, grid**2, CELLS**2, dtype=torch.uint8)
+    states = torch.empty(len(scenes), SEEN, len(COLOURS), 4, dtype=torch.uint8)
+    for index, scene in enumerate(tqdm(scenes, desc="drawing videos", unit="video")):
         frames = list(draw_frames(scene, seen_frames(scene)))
         made = processor.video_processor(videos=[frames], return_tensors="pt", do_rescale=False, do_normalize=False)
-        pixels.append(made["pixel_values_videos"][0].to(torch.uint8))
-        cells.append(np.stack([_cells(frame, grid) for frame in frames]))
-        states.append(np.stack([_states(scene, number) for number in seen_frames(scene)]))
-    return torch.stack(pixels), torch.from_numpy(np.stack(cells)), torch.from_numpy(np.stack(states))
+        pixels[index] = made["pixel_values_videos"][0]
+        cells[index] = torch.from_numpy(np.stack([_cells(frame, grid) for frame in frames]))
+        states[index] = torch.from_numpy(np.stack([_states(scene, number) for number in seen_frames(scene)]))
+    return pixels, cells, states
 
 
 def _cells(frame: np.ndarray, grid: int) -> np.ndarray:
@@ -113,9 +117,12 @@ def train_tower(
         drawn = torch.randint(len(pixels), (BATCH,), generator=generator)
         found = features(model, normalize(pixels[drawn], processor))
         colours = of_patch(found[:, 1:]).reshape(-1, 1 + len(COLOURS))
-        loss = nn.functional.cross_entropy(colours, cells[drawn].flatten())
-        state = of_frame(found[:, 0]).reshape(-1, 1 + BINS)
-        loss = loss + nn.functional.cross_entropy(state, states[drawn].flatten())
+        loss = nn.functional.cross_entropy(colours, cells[drawn].flatten().long())
+        told = states[drawn].long()
+        state = of_frame(found[:, 0]).reshape(*told.shape, 1 + BINS)
+        loss = loss + nn.functional.cross_entropy(state.flatten(0, -2), told.flatten())
+        shape = told[..., 0]  # the hardest to see: where there is one, it counts once more
+        loss = loss + nn.functional.cross_entropy(state[..., 0, :][shape > 0], shape[shape > 0])
         optimizer.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(parameters, 1.0)

@@ -118,7 +118,8 @@ class Scene:
     actors: tuple[Actor, ...]
 
 
-def _fits(actor: Actor, others: list[Actor]) -> bool:
+def fits(actor: Actor, others: list[Actor]) -> bool:
+    """Whether all that the actor covers is inside what the model sees, and clear of what the others cover."""
     left, top, right, bottom = actor.area()
     if left < LEFT or top < 0 or right > RIGHT or bottom > HEIGHT:
         return False
@@ -133,7 +134,7 @@ def place(actor: Actor, others: list[Actor], rng: random.Random) -> Actor | None
     for _ in range(50):
         left, top = rng.randrange(LEFT, RIGHT - actor.side + 1), rng.randrange(HEIGHT - actor.side + 1)
         placed = replace(actor, left=left, top=top)
-        if _fits(placed, others):
+        if fits(placed, others):
             return placed
     return None
 

@@ -7,13 +7,17 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from vistadpo_plugin.demo.counterfactual import counterfactual, holds_in_rejected_view
 from vistadpo_plugin.demo.shapes import FPS, Scene, write_video
 from vistadpo_plugin.demo.world import KINDS, Asked, ask, draw_world, irrelevant, pairs
+
+WORLD = 3
+"""Raised when other videos, rows or questions are drawn: what was made of an earlier one is made anew."""
 
 TRAIN, DEV, TEST = "train", "dev", "test"
 
@@ -41,29 +45,37 @@ def scenes(split: str, videos: int, seed: int) -> Iterator[tuple[Scene, random.R
         yield draw_world(rng), rng
 
 
-def write_split(folder: Path, split: str, videos: int, seed: int = 0, rows: int = 2) -> Split:
+def write_split(
+    folder: Path, split: str, videos: int, seed: int = 0, rows: int = 2, variants: Iterable[str] = ()
+) -> Split:
     """Write `folder/videos/SPLIT-SEED-*.mp4`, `folder/SPLIT.jsonl` and `folder/SPLIT/*.json`, the pairs of each subset.
 
-    `rows` preference rows a video, of distinct kinds; one pair of every subset a video. Raises ValueError for `videos`
-    below 1 or `rows` outside of 1 to `len(KINDS)`.
+    `rows` preference rows a video, of distinct kinds; one pair of every subset a video. `variants`: of `VARIANTS`,
+    each the same rows with one field more in `folder/SPLIT_VARIANT.jsonl`. Raises ValueError for `videos` below 1 or
+    `rows` outside of 1 to `len(KINDS)`.
     """
     if videos < 1 or not 1 <= rows <= len(KINDS):
         raise ValueError(f"videos has to be 1 or more and rows 1 to {len(KINDS)}, got {videos} and {rows}")
     (folder / "videos").mkdir(parents=True, exist_ok=True)
-    lines: list[str] = []
+    lines: dict[str, list[str]] = {"": [], **{variant: [] for variant in variants}}
     annotations: dict[str, list[dict[str, Any]]] = {}
     for index, (scene, rng) in enumerate(scenes(split, videos, seed)):
         stem = f"{split}-{seed}-{index:04d}"
         write_video(scene, folder / "videos" / f"{stem}.mp4")
         for number, asked in enumerate(_draw(scene, rng, rows)):
-            lines.append(json.dumps(row(f"{stem}-{number}-{asked.kind}", f"videos/{stem}.mp4", scene, asked, rng)))
+            made = row(f"{stem}-{number}-{asked.kind}", f"videos/{stem}.mp4", scene, asked, rng)
+            for variant, written in lines.items():
+                more = VARIANTS[variant](folder, scene, asked, f"{stem}-{number}") if variant else {}
+                written.append(json.dumps({**made, **more}))
         for basic, other in pairs(scene, rng):
             entry = {
                 side: {"video": f"{stem}.mp4", "question": asked.prompt, "answer": answer, "truth": asked.truth}
                 for side, asked, answer in (("basic", basic, "yes"), ("hallucination", other, "no"))
             }
             annotations.setdefault(basic.kind, []).append(entry)
-    (folder / f"{split}.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    for variant, written in lines.items():
+        path = folder / (f"{split}_{variant}.jsonl" if variant else f"{split}.jsonl")
+        path.write_text("\n".join(written) + "\n", encoding="utf-8")
     (folder / split).mkdir(exist_ok=True)
     for subset, entries in annotations.items():
         (folder / split / f"{subset}.json").write_text(json.dumps(entries, indent=1) + "\n", encoding="utf-8")
@@ -83,7 +95,7 @@ def row(id_: str, video: str, scene: Scene, asked: Asked, rng: random.Random) ->
         "prompt": asked.prompt,
         "chosen": asked.truth,
         "rejected": asked.wrong,
-        "rejected_irrelevant": irrelevant(scene, rng),
+        "rejected_irrelevant": irrelevant(scene, asked.kind, rng),
     }
     if asked.actor is not None:
         made["keyframe"] = asked.actor.keyframe / FPS
@@ -91,6 +103,24 @@ def row(id_: str, video: str, scene: Scene, asked: Asked, rng: random.Random) ->
         if asked.event:
             made["event"] = [asked.actor.start / FPS, asked.actor.end / FPS]
     return made
+
+
+def _counterfactual(folder: Path, scene: Scene, asked: Asked, name: str) -> dict[str, Any]:
+    video = f"videos/{name}-counterfactual.mp4"
+    write_video(counterfactual(scene, asked, random.Random(name)), folder / video)
+    return {"rejected_video": video}
+
+
+def _holds(folder: Path, scene: Scene, asked: Asked, name: str) -> dict[str, Any]:
+    terms = holds_in_rejected_view(asked)
+    return {"holds_in_rejected_view": terms} if terms else {}
+
+
+VARIANTS: dict[str, Callable[[Path, Scene, Asked, str], dict[str, Any]]] = {
+    "counterfactual": _counterfactual,
+    "holds": _holds,
+}
+"""What rows may have beside what the paper has; see `counterfactual`."""
 
 
 def _draw(scene: Scene, rng: random.Random, rows: int) -> Iterator[Asked]:

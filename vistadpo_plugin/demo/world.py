@@ -18,6 +18,9 @@ from vistadpo_plugin.demo.shapes import ACTIONS, COLOURS, SHAPES, Actor, Scene, 
 FRAMES = 32
 """At `shapes.FPS` frames a second. Of the eight frames that a model sees, four show each half."""
 
+SMALLEST, LARGEST = 26, 32
+"""Sides of the shapes, in px."""
+
 STILL = "still"
 DOES = {**ACTIONS, STILL: "stands still"}
 ASKED = {
@@ -85,7 +88,9 @@ def draw_world(rng: random.Random) -> Scene:
         for index, colour in enumerate(colours):
             shape, action = rng.choice(SHAPES), rng.choice(list(ACTIONS)) if index < 2 else STILL
             start = 1 + rng.randrange(2) + (index % 2) * FRAMES // 2
-            actor = place(Actor(colour, shape, action, 0, 0, rng.randrange(26, 33), start, start + 13), actors, rng)
+            actor = place(
+                Actor(colour, shape, action, 0, 0, rng.randrange(SMALLEST, LARGEST + 1), start, start + 13), actors, rng
+            )
             if actor is not None:
                 actors.append(actor)
         if len(actors) == count:
@@ -106,16 +111,35 @@ def ask(scene: Scene, kind: str, rng: random.Random, yes: bool | None = None) ->
     return asked(scene, rng, yes)
 
 
+def ask_when(scene: Scene, rng: random.Random) -> Asked:
+    """When a shape acts. No split asks it: a base that is taught it learns what comes first much sooner."""
+    place = rng.randrange(len(scene.actors))
+    colour = scene.actors[place].colour
+    truth = (f"{colour.capitalize()} is first.", f"{colour.capitalize()} is second.", "It stands still.")[place]
+    return Asked("when", f"When does the {colour} shape act?", truth, truth, truth)
+
+
 def pairs(scene: Scene, rng: random.Random) -> Iterator[tuple[Asked, Asked]]:
     """For each subset a question whose answer is yes and one whose answer is no."""
     for subset in SUBSETS:
         yield ask(scene, subset, rng, True), ask(scene, subset, rng, False)
 
 
-def irrelevant(scene: Scene, rng: random.Random) -> str:
-    """A sentence about a shape that is not in the video."""
-    colour = rng.choice([colour for colour in COLOURS if colour not in {actor.colour for actor in scene.actors}])
-    return f"The {colour} {rng.choice(SHAPES)} {DOES[rng.choice(list(ACTIONS))]}."
+def irrelevant(scene: Scene, kind: str, rng: random.Random) -> str:
+    """An answer to a question of another kind about another video: off a question of `kind`, and off this video.
+
+    It is put as answers are, so that not its form but its content is wrong: a sentence of no kind at all would be 64
+    nats away from the start, and teach nothing.
+    """
+    there = {actor.colour for actor in scene.actors} | {actor.action for actor in scene.actors}
+    other = rng.choice(
+        [one for one in (OPEN, ORDER_OPEN, *(SUBSETS if kind in (OPEN, ORDER_OPEN) else ())) if one != kind]
+    )
+    while True:
+        made = ask(draw_world(rng), other, rng)
+        said = made.truth.lower()
+        if not any(word in said for word in (*there & set(COLOURS), *(DOES[action] for action in there & set(DOES)))):
+            return made.truth
 
 
 def texts() -> list[str]:
@@ -126,7 +150,8 @@ def texts() -> list[str]:
         for kind in KINDS:
             asked = ask(scene, kind, rng)
             found += [asked.prompt, asked.truth, asked.wrong]
-        found.append(irrelevant(scene, rng))
+        asked = ask_when(scene, rng)
+        found += [asked.prompt, asked.truth]
     return found
 
 
