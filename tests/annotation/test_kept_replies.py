@@ -48,7 +48,7 @@ def test_killed_at_random_moments_it_writes_what_it_would_have_written(films: li
     rng = random.Random(16)
 
     def slow(*_: Any) -> None:
-        time.sleep(0.005)
+        time.sleep(0.01)
 
     with serve_shapes(Oracle(films, slow)) as endpoint:
         whole = tmp_path / "whole" / "drafts.jsonl"
@@ -60,8 +60,8 @@ def test_killed_at_random_moments_it_writes_what_it_would_have_written(films: li
         output, kept = tmp_path / "killed" / "drafts.jsonl", [set()]
         for _ in range(KILLS):
             process = run(films, output, endpoint)
-            wait_for(endpoint, len(endpoint.asked) + rng.randrange(1, 20), process)
-            time.sleep(rng.random() * 0.02)
+            wait_for(endpoint, len(endpoint.asked) + rng.randrange(1, 8), process)
+            time.sleep(rng.random() * 0.01)
             assert process.poll() is None and not output.exists()
             process.send_signal(signal.SIGKILL)
             process.wait()
