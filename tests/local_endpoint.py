@@ -13,6 +13,10 @@ from typing import Any
 # (the parts of what was asked, how many times that was asked before) -> the reply's text, or (status, body)
 Answer = Callable[..., "str | tuple[int, bytes]"]
 Parts = Callable[[str], tuple[str, ...]]
+Messages = list[dict[str, Any]]
+
+TOKENS = (100, 10)
+"""What every request and every reply takes by the endpoint's own account."""
 
 
 def question_and_option(content: str) -> tuple[str, ...]:
@@ -25,11 +29,21 @@ def whole(content: str) -> tuple[str, ...]:
     return (content,)
 
 
+def last_message(messages: Messages) -> str:
+    """What a request asks, where the last message has it all."""
+    return messages[-1]["content"]
+
+
+def conversation(messages: Messages) -> str:
+    """All of it, pictures too, as JSON."""
+    return json.dumps(messages)
+
+
 class Endpoint:
     """What was asked, and where to ask."""
 
-    def __init__(self, answer: Answer, parts: Parts):
-        self.answer, self.parts = answer, parts
+    def __init__(self, answer: Answer, parts: Parts, content: Callable[[Messages], str]):
+        self.answer, self.parts, self.content = answer, parts, content
         self.asked: list[tuple[str, ...]] = []
         self.bodies: list[dict[str, Any]] = []
         self.keys: set[str] = set()
@@ -39,7 +53,7 @@ class Endpoint:
 
     def reply(self, body: dict[str, Any], key: str) -> tuple[int, bytes]:
         """Status and body of one request."""
-        asked = self.parts(body["messages"][-1]["content"])
+        asked = self.parts(self.content(body["messages"]))
         with self._lock:
             before = self._counts[asked]
             self._counts[asked] += 1
@@ -51,14 +65,18 @@ class Endpoint:
             return found
         message = {"role": "assistant", "content": found}
         choice = {"index": 0, "finish_reason": "stop", "message": message}
+        usage = {"prompt_tokens": TOKENS[0], "completion_tokens": TOKENS[1], "total_tokens": sum(TOKENS)}
         made = {"id": "1", "object": "chat.completion", "created": 1, "model": body["model"], "choices": [choice]}
+        made["usage"] = usage
         return 200, json.dumps(made).encode()
 
 
 @contextmanager
-def serve(answer: Answer, parts: Parts = question_and_option) -> Iterator[Endpoint]:
-    """The endpoint, listening on 127.0.0.1 while the context lasts."""
-    endpoint = Endpoint(answer, parts)
+def serve(
+    answer: Answer, parts: Parts = question_and_option, content: Callable[[Messages], str] = last_message
+) -> Iterator[Endpoint]:
+    """The endpoint, listening on 127.0.0.1 while the context lasts. `parts` gets the `content` of a conversation."""
+    endpoint = Endpoint(answer, parts, content)
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_POST(self) -> None:

@@ -19,7 +19,7 @@ ORDER = (
     ("ablation",),
     ("bench",),
     ("demo",),
-    ("recipe_check", "preview", "evaluation"),
+    ("recipe_check", "preview", "evaluation", "annotation"),
     ("validation",),
     ("layouts",),
     ("datasets", "checkpoints"),

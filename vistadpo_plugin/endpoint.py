@@ -12,6 +12,7 @@ import json
 import os
 import sys
 from collections import deque
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,8 +32,15 @@ TEMPERATURE = SEED = 0
 NO_KEY = "none"  # what is sent where the endpoint wants none
 _PART_OF_KEY = 8  # so many letters of the key in a row are not shown
 
-Messages = list[dict[str, str]]
-"""One conversation as the protocol has it: [{"role": ..., "content": ...}, ...]."""
+Messages = list[dict[str, Any]]
+"""One conversation as the protocol has it: [{"role": ..., "content": ...}, ...], content a text or a list of parts."""
+
+Ask = Callable[[Messages], Awaitable[str | None]]
+Job = Callable[[Ask], Awaitable[None]]
+"""Some work that asks one thing after another; what it awaits is `Ask`: the reply, None where the endpoint gave none."""
+
+Fill = Callable[[Messages], Awaitable[Messages]]
+"""Puts pictures, say, where a conversation only names them: those names are kept in the cache, and nothing larger."""
 
 
 class ChatError(ValueError):
@@ -55,14 +63,37 @@ class Caller:
     unit: str
 
 
+@dataclass
+class Spent:
+    """What replies took by the endpoint's own account; `unknown` of them came without one."""
+
+    replies: int = 0
+    tokens_in: int = 0
+    tokens_out: int = 0
+    unknown: int = 0
+
+    def add(self, usage: Usage | None) -> None:
+        self.replies += 1
+        if usage is None:
+            self.unknown += 1
+        else:
+            self.tokens_in += usage[0]
+            self.tokens_out += usage[1]
+
+
+Usage = tuple[int, int]
+"""Tokens of a request and of its reply."""
+
+
 class ReplyCache:
-    """Replies on disk, one JSON object a line, by model and content of the request.
+    """Replies on disk, one JSON object a line, by model and content of the request. `spent` is that of this model's.
 
     A last line torn by an interruption is dropped. Raises ChatError for a file that is something else.
     """
 
     def __init__(self, path: Path, model: str):
         self.path, self.model = path, model
+        self.spent = Spent()
         self._replies: dict[str, str] = {}
         if not path.exists():
             return
@@ -72,6 +103,8 @@ class ReplyCache:
             try:
                 entry = json.loads(line)
                 self._replies[entry["key"]] = entry["reply"]
+                if entry["model"] == model:
+                    self.spent.add(tuple(entry["usage"]) if "usage" in entry else None)
             except (ValueError, TypeError, KeyError):
                 raise ChatError(f"{path}:{number} is no line of a cache of replies; move the file away.") from None
         if torn:
@@ -83,10 +116,13 @@ class ReplyCache:
     def get(self, messages: Messages) -> str | None:
         return self._replies.get(self._key(messages))
 
-    def add(self, messages: Messages, reply: str) -> None:
+    def add(self, messages: Messages, reply: str, usage: Usage | None = None) -> None:
         """Keep a reply, on disk before this returns."""
         entry = {"key": self._key(messages), "model": self.model, "asked": messages[-1]["content"], "reply": reply}
+        if usage is not None:
+            entry["usage"] = usage
         self._replies[entry["key"]] = reply
+        self.spent.add(usage)
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with self.path.open("ab") as file:
             file.write(_encoded(entry) + b"\n")
@@ -110,10 +146,10 @@ class Pace:
         await asyncio.sleep(start - now)
 
 
-def open_client(base_url: str | None, caller: Caller) -> Any:
+def open_client(base_url: str | None, caller: Caller, timeout: float = TIMEOUT_SECONDS) -> Any:
     """A client with the key of OPENAI_API_KEY; an endpoint of one's own may do without a key.
 
-    Raises ChatError when the library or the key is missing.
+    `timeout` is for one try to connect, or without a byte, in seconds. Raises ChatError when the library or the key is missing.
     """
     try:
         import openai
@@ -125,12 +161,15 @@ def open_client(base_url: str | None, caller: Caller) -> Any:
         without = f"{caller.base_url} of an endpoint that wants none"
         raise ChatError(f"{caller.needs} needs a key in OPENAI_API_KEY, or {without}.")
     # The client waits longer after every failure, and as long as the server says where it says so.
-    return openai.AsyncOpenAI(api_key=key, base_url=base_url, max_retries=RETRIES, timeout=TIMEOUT_SECONDS)
+    return openai.AsyncOpenAI(api_key=key, base_url=base_url, max_retries=RETRIES, timeout=timeout)
 
 
 @dataclass
 class Chat:
-    """Asks for what the cache does not hold, `parallel` requests at a time, not faster than `pace`."""
+    """Asks for what the cache does not hold, `parallel` requests at a time, not faster than `pace`.
+
+    `seconds` is what one request may take, all tries and waits together; None: `TOTAL_SECONDS`.
+    """
 
     client: Any
     model: str
@@ -138,83 +177,103 @@ class Chat:
     pace: Pace
     parallel: int
     caller: Caller
+    seconds: float | None = None
 
     def ask(self, requests: list[Messages]) -> list[str | None]:
         """The reply to each request, None where the endpoint gave none. Equal requests are asked once.
 
-        Raises ChatError when it refuses us (key, model, address) or fails several times in a row, KeyboardInterrupt
-        after Ctrl-C. Replies that came before that are in the cache, and those under way have `GRACE_SECONDS` to come;
-        a second Ctrl-C ends at once.
+        Raises as `run` does.
         """
         by_content = {_encoded(request): request for request in requests}
         replies = {content: self.cache.get(request) for content, request in by_content.items()}
-        wanted = deque(content for content, reply in replies.items() if reply is None)
-        if wanted:
-            asyncio.run(self._ask_all(wanted, by_content, replies))
+        wanted = [content for content, reply in replies.items() if reply is None]
+
+        def job(content: bytes) -> Job:
+            async def one(ask: Ask) -> None:
+                replies[content] = await ask(by_content[content])
+
+            return one
+
+        with tqdm(desc=self.caller.doing, total=len(wanted), unit=self.caller.unit, disable=not wanted or None) as bar:
+            self.run(map(job, wanted), bar.update)
         return [replies[_encoded(request)] for request in requests]
 
-    async def _ask_all(
-        self, wanted: deque[bytes], by_content: dict[bytes, Messages], replies: dict[bytes, str | None]
-    ) -> None:
-        """Fill in `replies`, and the cache."""
+    def run(self, jobs: Iterable[Job], done: Callable[[], object], fill: Fill | None = None) -> None:
+        """Do all jobs, `parallel` at a time; `done` is called after each. Two may not ask for the same at a time.
+
+        Raises ChatError when the endpoint refuses us (key, model, address) or fails several times in a row,
+        KeyboardInterrupt after Ctrl-C. Replies that came before that are in the cache, and those under way have
+        `GRACE_SECONDS` to come; a second Ctrl-C ends at once. What a job or `fill` raises ends the others likewise.
+        """
+        waiting = deque(jobs)
+        if waiting:
+            asyncio.run(self._run(waiting, done, fill))
+
+    async def _run(self, waiting: deque[Job], done: Callable[[], object], fill: Fill | None) -> None:
         import openai
 
-        failures = 0
-        bar = tqdm(desc=self.caller.doing, total=len(wanted), unit=self.caller.unit, disable=None)
+        failures, stopping = 0, False
 
-        async def work(client: Any) -> None:
+        async def ask(messages: Messages) -> str | None:
             nonlocal failures
-            while wanted:
-                await self.pace.wait()
-                if not wanted:
-                    return
-                content = wanted.popleft()
-                try:
-                    reply = await self._ask(client, by_content[content])
-                except NoReply as error:
-                    failures += 1
-                    if failures == MAX_FAILURES_IN_A_ROW:
-                        raise ChatError(
-                            f"the endpoint failed {failures} times in a row ({error}); run the command again to go on: "
-                            f"the {len(self.cache)} answers that came are kept in {self.cache.path}."
-                        ) from None
-                else:
-                    failures = 0
-                    replies[content] = reply
-                    self.cache.add(by_content[content], reply)
-                bar.update()
+            reply = self.cache.get(messages)
+            if reply is not None:
+                return reply
+            filled = messages if fill is None else await fill(messages)
+            await self.pace.wait()
+            if stopping:
+                raise asyncio.CancelledError
+            try:
+                reply, usage = await self._ask(client, filled)
+            except NoReply as error:
+                failures += 1
+                if failures == MAX_FAILURES_IN_A_ROW:
+                    raise ChatError(
+                        f"the endpoint failed {failures} times in a row ({error}); run the command again to go on: "
+                        f"the {len(self.cache)} answers that came are kept in {self.cache.path}."
+                    ) from None
+                return None
+            failures = 0
+            self.cache.add(messages, reply, usage)
+            return reply
+
+        async def work() -> None:
+            while waiting:
+                await waiting.popleft()(ask)
+                done()
 
         # Connections belong to the loop they are made in, and every call has its own.
-        with bar:
-            async with openai.DefaultAsyncHttpxClient() as connections:
-                client = self.client.copy(http_client=connections)
-                workers = [asyncio.create_task(work(client)) for _ in range(min(self.parallel, len(wanted)))]
-                try:
-                    done, _ = await asyncio.wait(workers, return_when=asyncio.FIRST_EXCEPTION)
-                    for worker in done:
-                        worker.result()
-                except asyncio.CancelledError:  # Ctrl-C; the next one is not caught
-                    print(f"\nwaiting up to {GRACE_SECONDS:g} s for replies; Ctrl-C again: at once", file=sys.stderr)
-                    raise
-                finally:
-                    # Stopped early: replies under way are paid for.
-                    wanted.clear()
-                    await asyncio.wait(workers, timeout=GRACE_SECONDS)
-                    for worker in workers:
-                        worker.cancel()
-                    await asyncio.gather(*workers, return_exceptions=True)
+        async with openai.DefaultAsyncHttpxClient() as connections:
+            client = self.client.copy(http_client=connections)
+            workers = [asyncio.create_task(work()) for _ in range(min(self.parallel, len(waiting)))]
+            try:
+                ended, _ = await asyncio.wait(workers, return_when=asyncio.FIRST_EXCEPTION)
+                for worker in ended:
+                    worker.result()
+            except asyncio.CancelledError:  # Ctrl-C; the next one is not caught
+                print(f"\nwaiting up to {GRACE_SECONDS:g} s for replies; Ctrl-C again: at once", file=sys.stderr)
+                raise
+            finally:
+                # Stopped early: replies under way are paid for.
+                stopping = True
+                waiting.clear()
+                await asyncio.wait(workers, timeout=GRACE_SECONDS)
+                for worker in workers:
+                    worker.cancel()
+                await asyncio.gather(*workers, return_exceptions=True)
 
-    async def _ask(self, client: Any, messages: Messages) -> str:
-        """One reply. Raises NoReply for a passing failure, ChatError for a lasting one."""
+    async def _ask(self, client: Any, messages: Messages) -> tuple[str, Usage | None]:
+        """One reply and what it took. Raises NoReply for a passing failure, ChatError for a lasting one."""
         import openai
 
+        seconds = TOTAL_SECONDS if self.seconds is None else self.seconds
         try:
-            async with asyncio.timeout(TOTAL_SECONDS):
+            async with asyncio.timeout(seconds):
                 reply = await client.chat.completions.create(
                     model=self.model, messages=messages, temperature=TEMPERATURE, seed=SEED
                 )
         except TimeoutError:
-            raise NoReply(f"no reply within {TOTAL_SECONDS:g} s, all tries together") from None
+            raise NoReply(f"no reply within {seconds:g} s, all tries together") from None
         except (openai.AuthenticationError, openai.PermissionDeniedError) as error:
             raise ChatError(f"the endpoint refuses the key in OPENAI_API_KEY: {self._short(error)}") from None
         except (openai.NotFoundError, openai.BadRequestError, openai.UnprocessableEntityError) as error:
@@ -225,7 +284,7 @@ class Chat:
         choices = getattr(reply, "choices", None)
         text = choices[0].message.content if choices and choices[0].message else None
         if isinstance(text, str):
-            return text
+            return text, _usage(reply)
         raise NoReply(f"a reply without a text: {self._short(reply)}")
 
     def _short(self, value: object) -> str:
@@ -240,6 +299,12 @@ class Chat:
 
         text = " ".join(map(shown, str(value).split()))
         return text if len(text) <= 200 else text[:197] + "..."
+
+
+def _usage(reply: Any) -> Usage | None:
+    usage = getattr(reply, "usage", None)
+    counts = (getattr(usage, "prompt_tokens", None), getattr(usage, "completion_tokens", None))
+    return counts if all(isinstance(count, int) for count in counts) else None  # type: ignore[return-value]
 
 
 def _encoded(value: Any) -> bytes:

@@ -1,5 +1,5 @@
-"""Rows made and reviewed by people and models: drafts from an endpoint, and reviews in the tools people have.
+"""From videos to rows: drafts by a vision-language model (`drafting`), and their review by people.
 
-In: videos or files of rows. Out: rows as docs/data.md has them, and an account of every one. May import what training,
-`validate` and `build` read rows with; knows nothing of models or training.
+A draft is an ordinary row with `kind`, `checks`, `decide` and `source` besides. May import validation, layouts,
+datasets, data, endpoint and arguments.
 """

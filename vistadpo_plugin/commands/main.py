@@ -13,6 +13,7 @@ SUBCOMMANDS = {
     "validate": "read every row and its video, and say precisely what is wrong with them",
     "preview": "a page to look at rows as training sees them: views, time line, box and mask",
     "build": "grounded rows from the annotations of NExT-GQA or STAR, with a data card",
+    "annotate": "drafts of rows by a vision-language model; to a labelling tool and back",
     "convert": "rows to and from VistaDPO-7k's layout and the host's; PLLaVA's and LLaVA-Hound's checkpoints",
     "recipes": "list the recipes that ship, copy one, or check one: what it means, costs and needs",
     "evaluate": "benchmark tables of your models, base against tuned; or a probe of how much they look",

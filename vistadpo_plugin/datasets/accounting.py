@@ -16,6 +16,7 @@ class Account:
     """Counts of one run. The places of a reason are sorted when shown, so the order of reading does not matter."""
 
     noun: str = "question"
+    done: str = "read"
     read: int = 0
     written: int = 0
     left_out: dict[str, list[tuple[str, str]]] = field(default_factory=lambda: defaultdict(list))
@@ -36,7 +37,7 @@ class Account:
 
     def table(self) -> list[tuple[str, int]]:
         """(line, count): read, written, left out by reason, then the notes; the most frequent first."""
-        lines = [(f"{self.noun}s read", self.read), ("rows written", self.written)]
+        lines = [(f"{self.noun}s {self.done}", self.read), ("rows written", self.written)]
         lines += [(f"left out: {reason}", len(places)) for reason, places in _ordered(self.left_out)]
         return lines + [(f"note: {remark}", len(places)) for remark, places in _ordered(self.noted)]
 

@@ -92,13 +92,18 @@ def format_card(
         f"---\n{yaml.safe_dump(front, sort_keys=False, allow_unicode=True)}---",
         f"# {name}",
         f"Grounded preference rows for `stage: vistadpo`, built from [{source.title}]({source.repository}).",
-        "## Terms\n\n" + _bullets(source.terms),
+        "## Terms\n\n" + bullets(source.terms),
         f"## How it was made\n\n```\n{command}\n```\n\nSeed {seed}. The same command on the same files gives the same "
-        "bytes.\n\n" + _bullets((*RULES, *source.rules, _rewriting(model))),
+        "bytes.\n\n" + bullets((*RULES, *source.rules, _rewriting(model))),
         "## Counts\n\n" + _counts(named),
-        "## Accounting\n\n" + _table(("", "count"), account.table()) + _examples(account),
+        accounting(account),
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def accounting(account: Account) -> str:
+    """The section in which everything read is accounted for."""
+    return "## Accounting\n\n" + table(("", "count"), account.table()) + _examples(account)
 
 
 RULES = (
@@ -139,19 +144,21 @@ def _counts(named: dict[str, list[Draft]]) -> str:
         lines.append((split, len(drafts), len(videos), *have))
     header = ("split", "rows", "videos", "several events", "keyframe", "box", "irrelevant answer")
     kinds = Counter(draft.question.kind for drafts in named.values() for draft in drafts)
-    return _table(header, lines) + "\n\n" + _table(("question type", "rows"), sorted(kinds.items()))
+    return table(header, lines) + "\n\n" + table(("question type", "rows"), sorted(kinds.items()))
 
 
 def _examples(account: Account) -> str:
     lines = account.examples()
-    return "\n\n" + _bullets(lines) if lines else ""
+    return "\n\n" + bullets(lines) if lines else ""
 
 
-def _bullets(lines: Any) -> str:
+def bullets(lines: Any) -> str:
+    """A list in Markdown."""
     return "\n".join(f"- {line}" for line in lines)
 
 
-def _table(header: tuple[str, ...], lines: Any) -> str:
+def table(header: tuple[str, ...], lines: Any) -> str:
+    """A table in Markdown, all columns but the first set to the right."""
     rule = "|".join(["---", *["---:"] * (len(header) - 1)])
     rows = [" | ".join(str(cell) for cell in line) for line in lines]
     return "\n".join([f"| {' | '.join(header)} |", f"|{rule}|", *(f"| {row} |" for row in rows)])

@@ -41,7 +41,7 @@ def recordings(rows: Sequence[GroundedRow | None]) -> list[str | None]:
 def _copies(videos: dict[str, str | tuple[str, ...]]) -> list[list[str]]:
     """Keys of videos of the same content, at least two each."""
     as_long = _alike(videos, _lengths)
-    return [copies for keys in as_long for copies in _alike({key: videos[key] for key in keys}, _content)]
+    return [copies for keys in as_long for copies in _alike({key: videos[key] for key in keys}, content_digest)]
 
 
 def _alike(videos: dict[str, str | tuple[str, ...]], measure: Callable[[tuple[str, ...]], Hashable]) -> list[list[str]]:
@@ -63,7 +63,8 @@ def _lengths(files: tuple[str, ...]) -> tuple[int, ...]:
     return len(files), os.path.getsize(files[0]), os.path.getsize(files[-1])
 
 
-def _content(files: tuple[str, ...]) -> str:
+def content_digest(files: tuple[str, ...]) -> str:
+    """A name of what the files hold, whatever they are called. Raises OSError."""
     digest = hashlib.blake2b(digest_size=16)
     for path in files:
         with open(path, "rb") as stream:

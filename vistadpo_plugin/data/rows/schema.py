@@ -35,6 +35,7 @@ FIELDS = (
     "clip_l",
     "frame",
 )
+DRAFT_FIELDS = ("kind", "checks", "decide", "source")  # what `vistadpo annotate` adds for who reviews; not read here
 
 Box = tuple[float, float, float, float]
 """x, y, width, height in pixels of the original frame as players show it; (x, y) is the top-left corner."""
@@ -165,7 +166,7 @@ def _unknown_fields(row: dict[str, Any], where: str) -> list[str]:
     """Refuse fields that look like misspelt ones; other unknown fields are the author's own and only noted."""
     notes = []
     for name in row:
-        if name in FIELDS:
+        if name in FIELDS or name in DRAFT_FIELDS:
             continue
         near = difflib.get_close_matches(name.lower(), FIELDS, n=1, cutoff=0.82)
         near += [field for field in FIELDS if name.lower() in (field + "s", field + "es")]
