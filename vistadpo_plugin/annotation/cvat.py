@@ -101,8 +101,8 @@ def add_boxes(
 ) -> tuple[list[str], bool]:
     """The (place, JSON text) rows as texts, those about the video with keyframe and box, and whether any went without.
 
-    The track is the one there at the middle of the row's longest event: the one whose label the right answer names, else
-    the question, else the only one. Rows that cannot be used are left out and counted.
+    The track is one that is there at the middle of the row's longest event: that whose label the right answer names,
+    else the question, else the only one. Rows that cannot be used are left out and counted.
     """
     made, missed = [], False
     for where, text in sources:

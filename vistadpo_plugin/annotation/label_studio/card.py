@@ -6,7 +6,7 @@ import yaml
 
 from vistadpo_plugin.annotation.label_studio.agreement import Agreement
 from vistadpo_plugin.datasets.accounting import Account
-from vistadpo_plugin.datasets.card import size_category
+from vistadpo_plugin.datasets.card import size_category, table
 
 _RULES = """\
 A row is here when more than half of those who judged it accepted it. Edits are applied: those of the annotator who
@@ -15,8 +15,8 @@ Times are seconds on a player's clock; boxes are pixels of the upright picture t
 """
 _MEASURES = """\
 Kappa is Cohen's, for accepting against not accepting. The overlap of events is the ticks of the time line in both over
-those in any, that of boxes the area in both over that in any, each the mean over the rows that both accepted. Annotators
-are numbered, not named.\
+those in any, that of boxes the area in both over that in any, each the mean over the rows that both accepted.
+Annotators are numbered, not named.\
 """
 
 
@@ -46,15 +46,16 @@ def format_agreement(agreed: list[Agreement]) -> str:
         return "No row was judged by two annotators."
     names = sorted({name for each in agreed for name in each.annotators})
     number = {name: names.index(name) + 1 for name in names}
-    lines = ["| annotators | rows judged by both | the same | kappa | event IoU | box IoU |", "|---|---:|---:|---:|---:|---:|"]
+    lines = []
     for each in agreed:
         pair = " and ".join(str(number[name]) for name in each.annotators)
         kappa = "undefined" if each.kappa is None else f"{each.kappa:.2f}"
-        overlaps = [_overlap(each.event_iou, each.events), _overlap(each.box_iou, each.boxes)]
-        lines.append(f"| {pair} | {each.rows} | {each.share:.0%} | {kappa} | {' | '.join(overlaps)} |")
+        overlaps = (_overlap(each.event_iou, each.events), _overlap(each.box_iou, each.boxes))
+        lines.append((pair, each.rows, f"{each.share:.0%}", kappa, *overlaps))
+    header = ("annotators", "rows judged by both", "the same", "kappa", "event IoU", "box IoU")
     undefined = "\n\nKappa is undefined where both always said the same one thing."
     told = undefined if any(each.kappa is None for each in agreed) else ""
-    return "\n".join(lines) + f"\n\n{_MEASURES}{told}"
+    return f"{table(header, lines)}\n\n{_MEASURES}{told}"
 
 
 def _overlap(value: float | None, rows: int) -> str:

@@ -2,8 +2,8 @@
 
 Label Studio knows a video's rate from the labelling configuration, not its frames. Its time line has ticks, which it
 calls frames: numbered from 1, the last of a range included. Tick n goes to (n - 1) / rate seconds and 2 ms on the
-player's clock (`goToFrame` of its VideoCanvas, 1.23), so in a video of that rate tick n shows the n-th picture. A box is
-x, y, width and height in per cents of the picture's width and height, (x, y) its top left corner.
+player's clock (`goToFrame` of its VideoCanvas, 1.23), so in a video of that rate tick n shows the n-th picture. A box
+is x, y, width and height in per cents of the picture's width and height, (x, y) its top left corner.
 """
 
 from __future__ import annotations

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import shlex
 import sys
 from pathlib import Path
@@ -106,5 +105,5 @@ def _from_cvat(options: argparse.Namespace) -> int:
     sources = read_rows(str(options.rows))
     account = Account(noun="row", read=len(sources))
     rows, missed = add_boxes(sources, tracks, options.media_dir or options.rows.parent, account)
-    _write(options, name, [row if isinstance(row, str) else json.dumps(row, ensure_ascii=False) for row in rows], account)
+    _write(options, name, rows, account)
     return 1 if missed or account.left_out else 0
