@@ -36,8 +36,10 @@ Messages = list[dict[str, Any]]
 """One conversation as the protocol has it: [{"role": ..., "content": ...}, ...], content a text or a list of parts."""
 
 Ask = Callable[[Messages], Awaitable[str | None]]
+"""Gives the reply to a conversation, None where the endpoint gave none."""
+
 Job = Callable[[Ask], Awaitable[None]]
-"""Some work that asks one thing after another; what it awaits is `Ask`: the reply, None where the endpoint gave none."""
+"""Some work that asks one thing after another."""
 
 Fill = Callable[[Messages], Awaitable[Messages]]
 """Puts pictures, say, where a conversation only names them: those names are kept in the cache, and nothing larger."""
@@ -149,7 +151,8 @@ class Pace:
 def open_client(base_url: str | None, caller: Caller, timeout: float = TIMEOUT_SECONDS) -> Any:
     """A client with the key of OPENAI_API_KEY; an endpoint of one's own may do without a key.
 
-    `timeout` is for one try to connect, or without a byte, in seconds. Raises ChatError when the library or the key is missing.
+    `timeout` is for one try to connect, or without a byte, in seconds. Raises ChatError when the library or the key is
+    missing.
     """
     try:
         import openai

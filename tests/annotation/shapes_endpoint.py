@@ -56,7 +56,9 @@ def make_films(folder: Path, count: int, seed: int = 0) -> list[Film]:
             questions[asked.prompt] = asked
         path = folder / f"{number}.mp4"
         write_video(scene, path)
-        films.append(Film(path, scene, np.stack(list(draw_frames(scene))), list(questions.values()), irrelevant(scene, rng)))
+        films.append(
+            Film(path, scene, np.stack(list(draw_frames(scene))), list(questions.values()), irrelevant(scene, rng))
+        )
     return films
 
 
@@ -65,8 +67,9 @@ class Oracle:
     """What is asked of it, and its true replies."""
 
     films: list[Film]
-    spoil: Callable[[str, list[dict[str, Any]], str], str | tuple[int, bytes] | None] = lambda *_: None
-    """(what is asked: draft, choose or locate; the conversation; the true reply) -> another reply, or None."""
+    spoil: Callable[[str, int, list[dict[str, Any]], str], str | tuple[int, bytes] | None] = lambda *_: None
+    """(what is asked: draft, choose or locate; number of the film; the conversation; the true reply) -> another reply,
+    as text or as status and body, or None."""
     seen: list[tuple[str, int, list[int]]] = field(default_factory=list)
     """(what was asked, number of the film, frames shown) of every first request."""
     _lock: Any = field(default_factory=threading.Lock)
@@ -83,7 +86,7 @@ class Oracle:
         with self._lock:
             self.seen.append((what, number, frames))
         reply = {"draft": self._draft, "choose": self._choose, "locate": self._locate}[what](film, frames, words)
-        spoilt = self.spoil(what, messages, reply)
+        spoilt = self.spoil(what, number, messages, reply)
         return reply if spoilt is None else spoilt
 
     def _place(self, url: str) -> tuple[int, int]:

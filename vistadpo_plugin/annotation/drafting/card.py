@@ -45,7 +45,9 @@ def format_checks(rows: Sequence[dict[str, Any]]) -> str:
     """The table of checks as aligned text."""
     lines = [("check", "rows", "passed", "share"), *check_table(rows)]
     text = [f"  {name:<20}{str(count):>6}{str(good):>8}{share:>7}" for name, count, good, share in lines]
-    return "\n".join([*text, f"  {to_decide(rows)} of {plural(len(rows), 'row')} have something that a person has to decide"])
+    return "\n".join(
+        [*text, f"  {to_decide(rows)} of {plural(len(rows), 'row')} have something that a person has to decide"]
+    )
 
 
 def format_card(
@@ -76,7 +78,7 @@ def format_card(
     parts = [
         f"---\n{yaml.safe_dump(front, sort_keys=False, allow_unicode=True)}---",
         f"# {name}",
-        f"Drafts of grounded preference rows for `stage: vistadpo`, written by `{model}`. No person has looked at them.",
+        f"Drafts of grounded preference rows for `stage: vistadpo`, written by `{model}`. Nobody has looked at them yet.",
         "## Terms\n\n"
         + bullets(
             (
@@ -102,17 +104,16 @@ def format_card(
 
 
 def _rules(pack: PromptPack, settings: Settings) -> list[str]:
-    shown = (
-        "The file of a video was sent whole."
-        if settings.whole
-        else f"A video of at most {settings.longest:g} s was shown as at most {settings.frames} frames with their times, a "
-        f"longer one as {plural(settings.drafts, 'stretch')[:-1] + ('es' if settings.drafts > 1 else 'h')} of at most that "
-        f"length{', taken from its scenes' if settings.scenes else ''}."
+    out_of = ", out of its scenes" if settings.scenes else ""
+    frames = (
+        f"A video of at most {settings.longest:g} s was shown as at most {settings.frames} frames with their times; of "
+        f"a longer one, a stretch of at most that length for each draft{out_of}."
     )
     return [
         f"Prompt pack {pack.version}, sha256 `{pack.sha256}`.",
-        shown,
-        f"Pictures are JPEGs of at most {settings.side} pixels on the longer side; boxes were asked for in {settings.boxes}.",
-        f"A reply that is no JSON, not of the schema, or outside of what was shown was asked for again, with the reason, "
-        f"{TRIES} times in all; what could not be used then is counted below.",
+        "The file of a video was sent whole." if settings.whole else frames,
+        f"Pictures are JPEGs of at most {settings.side} pixels on the longer side; boxes were asked for in "
+        f"{settings.boxes}.",
+        "A reply that is no JSON, not of the schema, or outside of what was shown was asked for again, with the "
+        f"reason, {TRIES} times in all; what could not be used then is counted below.",
     ]

@@ -1,8 +1,8 @@
 """What a draft is worth, by asking the endpoint back without telling it what it said.
 
-`right_on_event`: on frames of the event the right answer is preferred to the wrong one. `not_right_on_rest`: on frames of
-the rest it is not, so that one has to see the event. Preferred means in both orders of the two answers; a model that
-likes the first place, or guesses, prefers nothing. `box_iou`: the overlap with a box of the same object, asked for anew.
+`right_on_event`: on frames of the event the right answer is preferred to the wrong one. `not_right_on_rest`: on frames
+of the rest it is not, so that one has to see the event. Preferred means in both orders of the two answers; a model that
+likes the first place, or guesses, prefers nothing. `box_iou`: how much a second box of the object overlaps.
 """
 
 from __future__ import annotations
@@ -91,9 +91,7 @@ async def _prefers(
     """Whether the right answer is taken on these frames, whichever place it has."""
     answers = (draft.row["chosen"], draft.row["rejected"])
     for letter, (first, second) in (("A", answers), ("B", answers[::-1])):
-        words = pack.fill(
-            "choose", frames=len(frames), question=draft.row["prompt"], first=first, second=second
-        )
+        words = pack.fill("choose", frames=len(frames), question=draft.row["prompt"], first=first, second=second)
         parts = [*(picture(footage, frame, settings.side) for frame in frames), text("\n" + words)]
 
         def unreadable(complaints: list[Complaint]) -> str:
@@ -132,4 +130,3 @@ async def _draw(
 
 def _messages(pack: PromptPack, parts: Sequence[dict[str, Any]]) -> Messages:
     return [{"role": "system", "content": pack.texts["system"]}, {"role": "user", "content": list(parts)}]
-

@@ -86,9 +86,7 @@ def text(words: str) -> dict[str, Any]:
     return {"type": "text", "text": words}
 
 
-def _request(
-    footage: Footage, stretch: Stretch, pack: PromptPack, settings: Settings
-) -> tuple[Messages, _Shown]:
+def _request(footage: Footage, stretch: Stretch, pack: PromptPack, settings: Settings) -> tuple[Messages, _Shown]:
     if settings.whole:
         origin, size, times = footage.start, footage.size, ()
         parts = [whole_video(footage)]
@@ -104,9 +102,7 @@ def _request(
                 picture(footage, frame, settings.side),
                 text("\n"),
             ]
-        intro = pack.fill(
-            "frames_shown", frames=len(frames), start=_seconds(footage.start), end=_seconds(footage.end)
-        )
+        intro = pack.fill("frames_shown", frames=len(frames), start=_seconds(footage.start), end=_seconds(footage.end))
     count = "1 question" if stretch.drafts == 1 else f"{stretch.drafts} questions"
     asked = json.dumps(schema("drafts", pack.boxes(settings.boxes, size)))
     parts.append(text(intro + pack.fill("draft", count=count, schema=asked)))
@@ -167,7 +163,7 @@ def _make(drafted: Drafted, footage: Footage, shown: _Shown, settings: Settings,
     start, end = (second + shown.origin for second in drafted.event)
     first, last = _told(shown.start, shown), _told(shown.end, shown)
     if not (shown.start - _ROUNDING <= start < end <= shown.end + _ROUNDING):
-        given = f"`event` {drafted.event} does not lie in what was shown, [{first}, {last}], or does not end after it starts."
+        given = f"`event` {drafted.event} does not lie in what was shown, [{first}, {last}], or ends before it starts."
         return Complaint(EVENT_OUTSIDE, given)
     start, end = max(start, footage.start), min(end, footage.end)
 

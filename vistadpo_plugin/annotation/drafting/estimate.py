@@ -53,15 +53,15 @@ class Estimate:
     def format(self, price: Price, kept: Spent) -> str:
         """For people, before they decide."""
         requests = self.draft_requests + self.check_requests
+        whole = f", and {self.video_bytes / 1e6:.1f} MB of whole videos" if self.video_bytes else ""
         lines = [
             f"{plural(self.videos, 'video')}, {plural(self.drafts, 'draft')}",
             f"  requests  {requests}: {self.draft_requests} for drafts, {self.check_requests} to check them; "
             f"{TRIES} times as many if no first or second reply can be used",
-            f"  frames    {self.frames}"
-            + (f", and {self.video_bytes / 1e6:.1f} MB of whole videos" if self.video_bytes else ""),
-            f"  tokens    about {_rounded(self.tokens_in)} in and {_rounded(self.tokens_out)} out, where a frame takes a token "
-            f"every {TOKEN_PIXELS}x{TOKEN_PIXELS} pixels (as with Qwen-VL)"
-            + ("; whole videos are not counted" if self.video_bytes else ""),
+            f"  frames    {self.frames}{whole}",
+            f"  tokens    about {_rounded(self.tokens_in)} in and {_rounded(self.tokens_out)} out, "
+            f"where a frame takes a token every {TOKEN_PIXELS}x{TOKEN_PIXELS} pixels (as with Qwen-VL)"
+            + ("; whole videos are not counted" if whole else ""),
         ]
         cost = price.of(self.tokens_in, self.tokens_out)
         if cost is not None:
@@ -77,7 +77,8 @@ def _rounded(tokens: int) -> str:
 
 def format_spent(spent: Spent, price: Price) -> str:
     """What was asked so far, in a few words."""
-    words = f"{spent.replies} {'reply' if spent.replies == 1 else 'replies'}, {spent.tokens_in:,} tokens in, {spent.tokens_out:,} out"
+    noun = "reply" if spent.replies == 1 else "replies"
+    words = f"{spent.replies} {noun}, {spent.tokens_in:,} tokens in, {spent.tokens_out:,} out"
     if spent.unknown:
         words += f" ({spent.unknown} did not say)"
     cost = price.of(spent.tokens_in, spent.tokens_out)

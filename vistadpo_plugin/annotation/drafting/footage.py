@@ -188,9 +188,11 @@ def stretches(footage: Footage, drafts: int, longest: float) -> list[Stretch]:
 def shown_frames(footage: Footage, stretch: Stretch, count: int) -> list[int]:
     """`count` frames of a stretch, evenly; where cuts are known every scene has its share, and one at least.
 
-    All frames where there are no more than that.
+    All frames where there are no more than that; where none begins in the stretch, the one that is on show.
     """
     inside = np.flatnonzero((footage.times >= stretch.start) & (footage.times <= stretch.end))
+    if not len(inside):  # frames seconds apart
+        return [max(int(np.searchsorted(footage.times, stretch.start)) - 1, 0)]
     scenes = [scene for scene in np.split(inside, np.searchsorted(footage.times[inside], footage.cuts)) if len(scene)]
     if len(scenes) > count:
         return evenly(inside, count)

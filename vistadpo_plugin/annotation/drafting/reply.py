@@ -129,4 +129,4 @@ def _read(reply: str, kind: TypeAdapter[Any]) -> tuple[Any, list[Complaint]]:
 
 def _short(text: str) -> str:
     shown = json.dumps(" ".join(text.split()))
-    return shown if len(shown) <= 60 else f"{shown[:56]}...\""
+    return shown if len(shown) <= 60 else f'{shown[:56]}..."'

@@ -195,7 +195,9 @@ def _annotate(options: argparse.Namespace) -> int:
     print(format_checks(rows))
     for finding in found:
         print(f"validate, {finding.kind}: {finding.message}")
-    print(f"{len(rows)} drafts in {output}, card in {output.with_suffix('.card.md')}")
+    print(f"drafts: {output}\ncard: {output.with_suffix('.card.md')}")
+    if account.entries():
+        print(f"in detail: {output.with_suffix('.report.jsonl')}")
     return 0
 
 
@@ -232,7 +234,10 @@ def _agreed() -> bool:
     """Asks on a terminal; elsewhere nobody agrees."""
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         return False
-    return input("Send it? [y/N] ").strip().lower() in ("y", "yes")
+    try:
+        return input("Send it? [y/N] ").strip().lower() in ("y", "yes")
+    except EOFError:  # Ctrl-D
+        return False
 
 
 if __name__ == "__main__":
