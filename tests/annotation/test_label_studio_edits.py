@@ -84,6 +84,15 @@ def test_a_browser_may_shift_a_box_by_less_than_anyone_can(media: Path) -> None:
     assert import_export(media, tasks, annotations) == LINES
 
 
+def test_rows_of_a_list_over_several_lines_become_a_line_each(media: Path) -> None:
+    rows = [{"id": "a", "video": "a.mp4", **PLAIN}, {"id": "b", "video": "a.mp4", **PLAIN, "event": [0.5, 1.0]}]
+    (media / "rows.json").write_text(json.dumps(rows, indent=2))
+    assert export([str(media / "rows.json"), "--to", "label-studio", str(media / "review")]) == 0
+    tasks = read_tasks(media / "review")
+    back = import_export(media, tasks, [[annotation(draft_of(task))] for task in tasks])
+    assert [json.loads(line) for line in back] == rows
+
+
 def test_an_annotation_that_was_not_begun_from_the_draft_is_a_verdict_and_nothing_else(media: Path) -> None:
     tasks = export_rows(media, LINES)
     assert import_export(media, tasks, [[annotation([])] for _ in tasks]) == LINES

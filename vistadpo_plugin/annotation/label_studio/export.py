@@ -54,6 +54,8 @@ def export(
     """
     names, plans = FolderNames(), []
     for where, text in sources:
+        # A row of a JSON list may go over several lines, and comes back as one; line ends stand only between its parts.
+        text = text.replace("\r", " ").replace("\n", " ")
         try:
             row = parse_row(text, where)
             grounded = ground(row, str(media_dir), images_fps)

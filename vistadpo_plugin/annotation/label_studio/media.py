@@ -87,13 +87,16 @@ def _write_copy(source: FrameSource, path: Path) -> None:
         stream = container.add_stream(COPY_CODEC, rate=rate, options={"crf": "23", "preset": "veryfast"})
         stream.time_base = stream.codec_context.time_base = Fraction(1, _CLOCK)
         stream.pix_fmt = "yuv420p"
+        last = -1
         for index in sorted(pictures):
             image = Image.open(io.BytesIO(pictures[index]))
             if index == 0:
                 stream.width, stream.height = image.size
             # Images of a folder may differ in size, and the first one gives the video's.
             frame = av.VideoFrame.from_image(image.resize((stream.width, stream.height)))
-            frame.pts, frame.time_base = round(float(times[index]) * _CLOCK), Fraction(1, _CLOCK)
+            # Two pictures at one time, as some files have them, would be refused.
+            last = max(round(float(times[index]) * _CLOCK), last + 1)
+            frame.pts, frame.time_base = last, Fraction(1, _CLOCK)
             container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
     os.replace(part, path)

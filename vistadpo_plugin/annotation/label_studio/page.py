@@ -30,7 +30,7 @@ CONFIGURATION = """\
         <Label value="Event" background="#2f7ed8"/>
         <Label value="Keyframe" background="#e67e22"/>
       </TimelineLabels>
-      <Video name="video" value="$video" frameRate="$fps" height="300" timelineHeight="120"/>
+      <Video name="video" value="$video" frameRate="$fps" height="270" timelineHeight="72"/>
     </View>
     <View>
       <Header value="Where, at the keyframe" size="5"/>

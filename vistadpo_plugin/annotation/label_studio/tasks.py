@@ -133,8 +133,7 @@ def _range(identifier: str, label: str, first: int, last: int) -> dict[str, Any]
 def _about(task: Task) -> str:
     """What a reviewer is told above the page: whose row it is, and what a person has to decide."""
     row = task.row_json
-    lines = [f"Row {task.row.id}"]
-    lines += [f"{name}: {row[name]}" for name in ("kind", "source") if isinstance(row.get(name), str)]
+    named = [f"{name}: {row[name]}" for name in ("kind", "source") if isinstance(row.get(name), str)]
     decide = row.get("decide")
-    lines += [f"To decide: {what}" for what in decide if isinstance(what, str)] if isinstance(decide, list) else []
-    return "\n".join(lines)
+    asked = [f"To decide: {what}" for what in decide if isinstance(what, str)] if isinstance(decide, list) else []
+    return "\n".join([", ".join([f"Row {task.row.id}", *named]), *asked])
