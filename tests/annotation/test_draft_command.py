@@ -166,7 +166,7 @@ def test_a_bad_reply_is_asked_again_with_the_reason_and_counted_when_that_does_n
 
 
 def test_checks_that_fail_mark_the_row(films: list[Film], videos: Path, tmp_path: Path) -> None:
-    """Video 0: the first answer is always preferred. 1: the right one, wherever. 2: no letter comes. And other boxes."""
+    """Video 0: the first answer is always preferred. 1: the right one, always. 2: no letter comes. All: other boxes."""
 
     def spoil(what: str, number: int, messages: list[dict[str, Any]], reply: str) -> str | None:
         if what == "choose":

@@ -78,7 +78,7 @@ def format_card(
     parts = [
         f"---\n{yaml.safe_dump(front, sort_keys=False, allow_unicode=True)}---",
         f"# {name}",
-        f"Drafts of grounded preference rows for `stage: vistadpo`, written by `{model}`. Nobody has looked at them yet.",
+        f"Drafts of grounded preference rows for `stage: vistadpo`, written by `{model}`. Nobody has checked them.",
         "## Terms\n\n"
         + bullets(
             (

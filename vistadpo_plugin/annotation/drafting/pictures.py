@@ -1,7 +1,8 @@
 """Frames as a model is sent them: named in a conversation, and put there as JPEG right before it goes out.
 
 A name says everything that decides the picture, so it stands for it in the file of replies, and an interrupted run
-that goes on decodes nothing that it need not send.
+that goes on decodes nothing that it need not send. Frames are named by their time: of some files only decoding tells
+which packets show a picture, and so which number a frame has.
 """
 
 from __future__ import annotations
@@ -16,14 +17,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from PIL import Image
 
 from vistadpo_plugin.annotation.drafting.footage import Footage, why_not
+from vistadpo_plugin.data.rows.grounding import nearest_frame
 from vistadpo_plugin.data.video.video import FrameSource, VideoError
 from vistadpo_plugin.endpoint import Messages
 from vistadpo_plugin.validation.isolation import Workers
 
 JPEG_QUALITY = 90
+
+_FRAME, _VIDEO = "frame:", "video:"
 
 # File ending -> the type that endpoints take videos as; the host's own takes these four.
 VIDEO_TYPES = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "mkv", ".avi": "avi"}
@@ -37,32 +42,37 @@ def sent_size(size: tuple[int, int], longest: int) -> tuple[int, int]:
 
 def picture(footage: Footage, frame: int, longest: int) -> dict[str, Any]:
     """The part of a message that shows a frame."""
-    return {"type": "image_url", "image_url": {"url": f"frame:{footage.digest}/{frame}/{longest}"}}
+    seconds = float(footage.times[frame] - footage.start)
+    return {"type": "image_url", "image_url": {"url": f"{_FRAME}{footage.digest}/{seconds:.6f}/{longest}"}}
 
 
 def whole_video(footage: Footage) -> dict[str, Any]:
     """The part of a message that shows the file."""
-    return {"type": "video_url", "video_url": {"url": f"video:{footage.digest}"}}
+    return {"type": "video_url", "video_url": {"url": f"{_VIDEO}{footage.digest}"}}
 
 
 @dataclass(frozen=True)
 class _Job:
     path: str
-    frames: tuple[tuple[int, int], ...]
-    """(index, longest side) of each."""
+    urls: tuple[str, ...]
 
 
-def _read(job: _Job) -> dict[tuple[int, int], bytes] | str:
-    """JPEGs by frame, in a process of its own; a sentence where the file cannot be read."""
-    sides = {longest for _, longest in job.frames}
-    wanted = {index for index, _ in job.frames}
+def _read(job: _Job) -> dict[str, bytes] | str:
+    """JPEGs by name, in a process of its own; a sentence where the file cannot be read."""
+    asked = {url: (float(url.split("/")[-2]), int(url.split("/")[-1])) for url in job.urls}
+    sides = {longest for _, longest in asked.values()}
+    numbers: dict[str, int] = {}
+
+    def choose(times: np.ndarray) -> set[int]:
+        numbers.update({url: nearest_frame(times, seconds) for url, (seconds, _) in asked.items()})
+        return set(numbers.values())
 
     def keep(image: Image.Image) -> dict[int, bytes]:
         return {longest: _jpeg(image, longest) for longest in sides}
 
     try:
-        _, kept = FrameSource(job.path, images_fps=1.0).read(lambda _: wanted, keep)
-        return {(index, longest): kept[index][longest] for index, longest in job.frames}
+        _, kept = FrameSource(job.path, images_fps=1.0).read(choose, keep)
+        return {url: kept[numbers[url]][longest] for url, (_, longest) in asked.items()}
     except (VideoError, OSError) as error:
         return str(error)
     except Exception as error:  # a library's own; the process is to serve the next video
@@ -100,22 +110,20 @@ class Pictures:
 
     async def fill(self, messages: Messages) -> Messages:
         """The conversation with data URLs in place of names. Raises VideoError."""
-        wanted: dict[str, set[tuple[int, int]]] = defaultdict(set)
-        for url in _names(messages):
-            if url.startswith("frame:"):
-                digest, frame, longest = url.removeprefix("frame:").split("/")
-                wanted[digest].add((int(frame), int(longest)))
+        wanted: dict[str, set[str]] = defaultdict(set)
         urls: dict[str, str] = {}
-        for digest, frames in wanted.items():
-            read = await asyncio.to_thread(self._decode, _Job(self._paths[digest], tuple(sorted(frames))))
-            for (frame, longest), jpeg in read.items():
-                urls[f"frame:{digest}/{frame}/{longest}"] = _data_url("image/jpeg", jpeg)
         for url in _names(messages):
-            if url.startswith("video:"):
-                urls[url] = await asyncio.to_thread(_video_url, self._paths[url.removeprefix("video:")])
+            digest = url.removeprefix(_FRAME).removeprefix(_VIDEO).split("/")[0]
+            if url.startswith(_FRAME):
+                wanted[self._paths[digest]].add(url)
+            else:
+                urls[url] = await asyncio.to_thread(_video_url, self._paths[digest])
+        for path, frames in wanted.items():
+            read = await asyncio.to_thread(self._decode, _Job(path, tuple(sorted(frames))))
+            urls |= {url: _data_url("image/jpeg", jpeg) for url, jpeg in read.items()}
         return [{**message, "content": _filled(message["content"], urls)} for message in messages]
 
-    def _decode(self, job: _Job) -> dict[tuple[int, int], bytes]:
+    def _decode(self, job: _Job) -> dict[str, bytes]:
         workers = self._idle.get()
         try:
             ((_, result),) = workers.run([job], lambda _: self._seconds)
