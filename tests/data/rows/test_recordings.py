@@ -68,8 +68,8 @@ def test_what_is_not_there_counts_by_its_name(media: Path) -> None:
 
 def test_only_files_of_equal_length_are_read(media: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     read: list[str] = []
-    content = module._content
-    monkeypatch.setattr(module, "_content", lambda files: read.extend(files) or content(files))
+    content = module.content_digest
+    monkeypatch.setattr(module, "content_digest", lambda files: read.extend(files) or content(files))
     module.recordings(rows_of(media, "a.mp4", "b.mp4", "c.mp4", "c.mp4"))
     assert sorted(Path(path).name for path in read) == ["a.mp4", "b.mp4"]
 

@@ -299,11 +299,15 @@ def test_a_misspelt_field_is_refused_with_the_name_it_resembles(name: str, meant
 
 
 def test_other_unknown_fields_are_noted() -> None:
-    row = parse(source="star", question_type=3)
+    row = parse(origin="star", question_type=3)
     assert sorted(row.notes) == [
+        "field `origin` is not ours and is ignored",
         "field `question_type` is not ours and is ignored",
-        "field `source` is not ours and is ignored",
     ]
+
+
+def test_what_drafts_say_for_their_review_is_not_noted() -> None:
+    assert parse(kind="action", checks={"valid": True}, decide=["?"], source="annotate") == parse()
 
 
 @pytest.mark.parametrize("source", ["", "{", "{'id': 1}", '{"id": 1} x', "[1"])
@@ -417,7 +421,7 @@ def test_no_events_and_no_boxes_are_as_good_as_no_field() -> None:
     assert (row.events, row.boxes, row.notes) == ((), (), ())
 
 
-@pytest.mark.parametrize("name", ["qid", "pid", "vid", "idx", "video_id", "prompt_id", "source", "licence"])
+@pytest.mark.parametrize("name", ["qid", "pid", "vid", "idx", "video_id", "prompt_id", "origin", "licence"])
 def test_columns_that_data_sets_carry_along_are_only_noted(name: str) -> None:
     assert parse(**{name: "x"}).notes == (f"field `{name}` is not ours and is ignored",)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -24,6 +25,14 @@ KEYFRAME_OUTSIDE = "a keyframe outside of its event"
 KEYFRAME_NOT_SHOWN = "a keyframe that is none of the frames shown"
 BOX_OUTSIDE = "a box that is none, or outside of its picture"
 FEWER = "fewer drafts than were asked for"
+
+# A row's field -> the reply's.
+_ITS_WORDS = {
+    "prompt": "question",
+    "chosen": "answer",
+    "rejected": "wrong_answer",
+    "rejected_irrelevant": "off_topic_answer",
+}
 
 # Times are told with two decimals, and models round them to one.
 _ROUNDING = 0.06  # s
@@ -195,10 +204,16 @@ def _make(drafted: Drafted, footage: Footage, shown: _Shown, settings: Settings,
     try:
         for kind, sentence in judge_text(parse_row(row, "draft")):
             if KINDS[kind].severity == WARNING:
-                return Complaint(KINDS[kind].title, f"{sentence}.")
+                return Complaint(KINDS[kind].title, _in_its_words(f"{sentence}."))
     except RowError as error:
-        return Complaint(KINDS[error.kind].title if error.kind else "a row that is refused", error.message)
+        reason = KINDS[error.kind].title if error.kind else "a row that is refused"
+        return Complaint(reason, _in_its_words(error.message))
     return Draft(row, drafted.object.strip())
+
+
+def _in_its_words(sentence: str) -> str:
+    """A sentence about a row's fields as one about the fields of the model's reply."""
+    return re.sub(r"`(\w+)`", lambda name: f"`{_ITS_WORDS.get(name[1], name[1])}`", sentence)
 
 
 def _told(time: float, shown: _Shown) -> str:
