@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test faults gpu lint clean
+.PHONY: demo test faults gpu label-studio lint clean
 
 demo: $(READY)
 	PATH="$(CURDIR)/$(BIN):$$PATH" vistadpo demo
@@ -21,6 +21,12 @@ faults: $(READY)
 gpu: $(READY)
 	PATH="$(CURDIR)/$(BIN):$$PATH" bash tests/gpu/run $(PARTS)
 
+# The server that people review rows with, in an environment of its own: its pins (Pillow, openai, pyarrow) exclude the
+# host's. Nothing needs it; with it, `make test` also goes the whole way through it.
+label-studio:
+	$(PYTHON) -m venv .venv-label-studio
+	.venv-label-studio/bin/python -m pip install --quiet label-studio==1.23.2
+
 lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -34,4 +40,4 @@ $(READY): pyproject.toml constraints.txt
 	touch $(READY)
 
 clean:
-	rm -rf $(VENV) demo saves
+	rm -rf $(VENV) .venv-label-studio demo saves
