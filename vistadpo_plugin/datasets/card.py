@@ -3,60 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
 from typing import Any
 
 import yaml
 
 from vistadpo_plugin.datasets.accounting import Account
 from vistadpo_plugin.datasets.rows import Draft, Splits
+from vistadpo_plugin.datasets.source import Source
 
 SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
-
-
-@dataclass(frozen=True)
-class Source:
-    """Where the annotations come from, and under what terms."""
-
-    title: str
-    repository: str
-    license: dict[str, str]
-    terms: tuple[str, ...]
-    rules: tuple[str, ...]
-
-
-NEXTGQA = Source(
-    title="NExT-GQA",
-    repository="https://github.com/doc-doc/NExT-GQA",
-    license={"license": "mit"},
-    terms=(
-        "Annotations: NExT-GQA (Xiao et al., CVPR 2024), MIT.",
-        "Videos: not part of this data set. They are VidOR's, out of YFCC100M; each has the license that its author "
-        "gave it.",
-    ),
-    rules=(
-        "`event` holds the question's intervals as they are annotated; `ground` merges those that overlap.",
-        "Questions of one type are CW (why), CH (how), TN, TC, TP (what after, while, before).",
-    ),
-)
-STAR = Source(
-    title="STAR",
-    repository="https://github.com/csbobby/STAR_Benchmark",
-    license={"license": "other", "license_name": "unverified"},
-    terms=(
-        "Annotations: STAR (Wu et al., NeurIPS 2021). Its license could not be verified: ask its authors before you "
-        "pass this data set on.",
-        "Videos: not part of this data set. They are Charades', under the license that comes with them; frame numbers "
-        "and boxes are Action Genome's.",
-    ),
-    rules=(
-        "`event` is the question's segment, [start, end].",
-        "`box` is the object the answer is about: the one object class that the right choice names; where it names "
-        "none, the object acted on in the question. Several or none: no keyframe and no box, counted below.",
-        "`keyframe` is the annotated frame with that box nearest to the middle of the segment. Frame n is taken to be "
-        "shown at (n - 1) / rate seconds, rate being the video's own unless --fps was given.",
-    ),
-)
 
 
 def size_category(rows: int) -> str:

@@ -17,8 +17,28 @@ from typing import Any
 from vistadpo_plugin.arguments import is_finite_number
 from vistadpo_plugin.datasets.accounting import Account
 from vistadpo_plugin.datasets.questions import Question, differing
-from vistadpo_plugin.datasets.star_objects import NoObject, answer_object, object_frames
+from vistadpo_plugin.datasets.source import Source
+from vistadpo_plugin.datasets.sources.star_objects import NoObject, answer_object, object_frames
 from vistadpo_plugin.datasets.text import plain, question, sentence
+
+FACTS = Source(
+    title="STAR",
+    repository="https://github.com/csbobby/STAR_Benchmark",
+    license={"license": "other", "license_name": "unverified"},
+    terms=(
+        "Annotations: STAR (Wu et al., NeurIPS 2021). Its license could not be verified: ask its authors before you "
+        "pass this data set on.",
+        "Videos: not part of this data set. They are Charades', under the license that comes with them; frame numbers "
+        "and boxes are Action Genome's.",
+    ),
+    rules=(
+        "`event` is the question's segment, [start, end].",
+        "`box` is the object the answer is about: the one object class that the right choice names; where it names "
+        "none, the object acted on in the question. Several or none: no keyframe and no box, counted below.",
+        "`keyframe` is the annotated frame with that box nearest to the middle of the segment. Frame n is taken to be "
+        "shown at (n - 1) / rate seconds, rate being the video's own unless --fps was given.",
+    ),
+)
 
 TYPES = ("Interaction", "Sequence", "Prediction", "Feasibility")
 # A segment shows what these ask for; it ends before what Prediction and Feasibility ask for.

@@ -1,0 +1,28 @@
+"""What `vistadpo build` has to know about a source of rows."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from vistadpo_plugin.datasets.accounting import Account
+from vistadpo_plugin.datasets.questions import Question
+from vistadpo_plugin.datasets.source import Source
+from vistadpo_plugin.datasets.videos import VideoIndex
+
+Read = Callable[[argparse.Namespace, VideoIndex, Account], tuple[Source, list[Question]]]
+
+
+@dataclass(frozen=True)
+class BuildSource:
+    """One SOURCE of the command line.
+
+    `help` is its line there, `add_arguments` gives its parser the arguments of its own. `read` reads the annotations
+    that the options name: every question is counted in the account, the usable ones come back with the card's facts;
+    it raises ValueError for files that are not the source's.
+    """
+
+    help: str
+    add_arguments: Callable[[argparse.ArgumentParser], None]
+    read: Read
