@@ -12,6 +12,7 @@ from vistadpo_plugin.datasets.card import format_card
 from vistadpo_plugin.datasets.polish import polish
 from vistadpo_plugin.datasets.rewrite import Pace, ReplyCache, Rewriter, open_client
 from vistadpo_plugin.datasets.rows import Splits, draft_rows, split_rows
+from vistadpo_plugin.datasets.source import Coverage
 from vistadpo_plugin.datasets.videos import VideoIndex
 
 
@@ -31,32 +32,46 @@ def build(options: argparse.Namespace) -> int:
     splits_to_write = list(files) if options.val_share or stale else ["train"]
     _check_output([folder / files[split] for split in splits_to_write], options.overwrite)
     rewriter = _rewriter(options) if options.rewrite else None
-    account = Account()
-    videos = VideoIndex(options.videos)
-    source, questions = SOURCES[options.source].read(options, videos, account)
+    chosen = SOURCES[options.source]
+    account = Account(chosen.noun)
+    videos = VideoIndex(options.videos, chosen.frames_per_second)
+    source, questions = chosen.read(options, videos, account)
+    coverage = Coverage.of(source, questions, videos)
     folder.mkdir(parents=True, exist_ok=True)
+    # Said even where no row is left: then it matters most.
+    _list_missing(folder / f"{name}.missing.txt", coverage)
     drafts = draft_rows(questions, videos, folder, options.allow_missing_videos, options.seed, account)
-    if not drafts:
+    splits = split_rows(drafts, options.val_share, options.seed, account) if drafts else Splits([])
+    account.written = sum(map(len, splits.named().values()))
+    account.check()
+    if not account.written:
         print(account.format())
+        print(coverage.sentence())
         raise ValueError("no row is left to write; --allow-missing-videos goes without videos, for now.")
-    splits = split_rows(drafts, options.val_share, options.seed, account)
     if rewriter is not None:
         splits = polish(splits, rewriter, account)
-    account.written = len(drafts)
-    account.check()
 
+    written = {draft.question.video for members in splits.named().values() for draft in members}
     for stem in sorted(videos.doubles):
-        if any(draft.question.video == stem for draft in drafts):
+        if stem in written:
             account.note("a video found more than once, the first is taken", stem, ", ".join(videos.doubles[stem]))
     for split in splits_to_write:
         write_rows(folder / files[split], [draft.row() for draft in splits.named().get(split, [])])
     model = options.model if options.rewrite else None
-    card = format_card(name, source, splits, files, account, options.command, options.seed, model)
+    card = format_card(name, source, coverage, splits, files, account, options.command, options.seed, model)
     write_text(folder / f"{name}.card.md", card)
     write_rows(folder / f"{name}.report.jsonl", account.entries())
     write_info(folder, entries, without=[f"{name}_val"] if stale and not options.val_share else [])
-    _say(options, splits, files, name, account)
+    _say(options, splits, files, name, account, coverage)
     return 0
+
+
+def _list_missing(path: Path, coverage: Coverage) -> None:
+    """One video a line, for tools that fetch or look for them; no file where all are there."""
+    if coverage.missing:
+        write_text(path, "".join(f"{video}\n" for video in coverage.missing))
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _check_output(files: list[Path], overwrite: bool) -> None:
@@ -73,9 +88,12 @@ def _rewriter(options: argparse.Namespace) -> Rewriter:
     return Rewriter(client, options.model, cache, Pace(options.requests_per_minute), options.parallel)
 
 
-def _say(options: argparse.Namespace, splits: Splits, files: dict[str, str], name: str, account: Account) -> None:
+def _say(
+    options: argparse.Namespace, splits: Splits, files: dict[str, str], name: str, account: Account, coverage: Coverage
+) -> None:
     folder = options.output.parent
     print(account.format())
+    print(coverage.sentence() + (f": {folder / f'{name}.missing.txt'}" if coverage.missing else ""))
     for split, members in splits.named().items():
         count = len({draft.question.video for draft in members})
         print(f"{split}: {len(members)} rows about {count} videos in {folder / files[split]}")
@@ -83,4 +101,6 @@ def _say(options: argparse.Namespace, splits: Splits, files: dict[str, str], nam
     if account.entries():
         print(f"in detail: {folder / f'{name}.report.jsonl'}")
     evaluation = f"\n  eval_dataset: {name}_val" if splits.validation else ""
-    print(f"In a recipe:\n  dataset: {name}{evaluation}\n  dataset_dir: {folder}")
+    rate = SOURCES[options.source].frames_per_second
+    frames = f"\n  video_fps: {rate:g}" if rate else ""
+    print(f"In a recipe:\n  dataset: {name}{evaluation}\n  dataset_dir: {folder}{frames}")
