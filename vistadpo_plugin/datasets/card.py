@@ -57,14 +57,14 @@ def format_card(
     return "\n\n".join(parts) + "\n"
 
 
-COVERAGE = ("source", "videos named", "in the folder", "missing", "questions about missing videos")
+COVERAGE = ("source", "videos named", "in the folder", "missing", "entries about missing videos")
 
 RULES = (
     "`rejected_irrelevant` is the right answer to a question about another video, drawn by seed: no answer of this "
     "question, without a content word in common with the question and its answers, and to a question of the same type. "
     "Words that more than half of all answers have do not count. Exceptions are counted below.",
-    "Validation holds out whole videos. Irrelevant answers come from the row's own split, so no training row holds a "
-    "held-out video or a text about one.",
+    "Validation holds out whole videos, all cuts of one recording together. Irrelevant answers come from the row's "
+    "own split, so no training row holds a held-out video or a text about one.",
 )
 
 

@@ -36,7 +36,7 @@ def build(options: argparse.Namespace) -> int:
     account = Account(chosen.noun)
     videos = VideoIndex(options.videos, chosen.frames_per_second)
     source, questions = chosen.read(options, videos, account)
-    coverage = Coverage.of(source, questions, videos)
+    coverage = Coverage.of(source, account.noun, questions, videos)
     folder.mkdir(parents=True, exist_ok=True)
     # Said even where no row is left: then it matters most.
     _list_missing(folder / f"{name}.missing.txt", coverage)
