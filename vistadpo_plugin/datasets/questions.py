@@ -135,10 +135,10 @@ class IrrelevantPool:
     def draw(self, question: Question) -> Irrelevant | None:
         """The right option of a question about another recording, which is no option of this question nor `shown`.
 
-        It has no content word in common with the question, its options and what is shown, so that it cannot be true by accident, and
-        its question is of the same kind; if there is none, of another kind; if every answer has a word in common, the
-        same two choices among those. Words that more than half of all answers have do not count. None when no other
-        recording has an answer at all.
+        It has no content word in common with the question, its options and what is shown, so that it cannot be true by
+        accident, and its question is of the same kind; if there is none, of another kind; if every answer has a word in
+        common, the same two choices among those. Words that more than half of all answers have do not count. None when
+        no other recording has an answer at all.
         """
         texts = (*question.options, *question.shown)
         taken = {plain(text) for text in texts}
