@@ -43,7 +43,7 @@ def _read(options: argparse.Namespace, videos: VideoIndex, account: Account) -> 
         return FACTS[kind], ask(events, lambda event: (event.keyframe, (), ()), options.seed)
     if kind != "charades-sta":
         raise ValueError(
-            f"{options.annotations} is {FACTS[kind].title}'s; --action-genome and --star have boxes of Charades' "
+            f"{options.annotations} is of {FACTS[kind].title}; --action-genome and --star have boxes of Charades' "
             "videos only."
         )
     read = read_star_boxes(options.star) if options.star else read_action_genome(options.action_genome)
