@@ -3,60 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
 from typing import Any
 
 import yaml
 
 from vistadpo_plugin.datasets.accounting import Account
 from vistadpo_plugin.datasets.rows import Draft, Splits
+from vistadpo_plugin.datasets.source import Coverage, Source
 
 SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
-
-
-@dataclass(frozen=True)
-class Source:
-    """Where the annotations come from, and under what terms."""
-
-    title: str
-    repository: str
-    license: dict[str, str]
-    terms: tuple[str, ...]
-    rules: tuple[str, ...]
-
-
-NEXTGQA = Source(
-    title="NExT-GQA",
-    repository="https://github.com/doc-doc/NExT-GQA",
-    license={"license": "mit"},
-    terms=(
-        "Annotations: NExT-GQA (Xiao et al., CVPR 2024), MIT.",
-        "Videos: not part of this data set. They are VidOR's, out of YFCC100M; each has the license that its author "
-        "gave it.",
-    ),
-    rules=(
-        "`event` holds the question's intervals as they are annotated; `ground` merges those that overlap.",
-        "Questions of one type are CW (why), CH (how), TN, TC, TP (what after, while, before).",
-    ),
-)
-STAR = Source(
-    title="STAR",
-    repository="https://github.com/csbobby/STAR_Benchmark",
-    license={"license": "other", "license_name": "unverified"},
-    terms=(
-        "Annotations: STAR (Wu et al., NeurIPS 2021). Its license could not be verified: ask its authors before you "
-        "pass this data set on.",
-        "Videos: not part of this data set. They are Charades', under the license that comes with them; frame numbers "
-        "and boxes are Action Genome's.",
-    ),
-    rules=(
-        "`event` is the question's segment, [start, end].",
-        "`box` is the object the answer is about: the one object class that the right choice names; where it names "
-        "none, the object acted on in the question. Several or none: no keyframe and no box, counted below.",
-        "`keyframe` is the annotated frame with that box nearest to the middle of the segment. Frame n is taken to be "
-        "shown at (n - 1) / rate seconds, rate being the video's own unless --fps was given.",
-    ),
-)
 
 
 def size_category(rows: int) -> str:
@@ -65,8 +20,8 @@ def size_category(rows: int) -> str:
 
 
 def format_card(
-    name: str, source: Source, splits: Splits, files: dict[str, str], account: Account, command: str, seed: int,
-    model: str | None,
+    name: str, source: Source, coverage: Coverage, splits: Splits, files: dict[str, str], account: Account,
+    command: str, seed: int, model: str | None,
 ) -> str:  # fmt: skip
     """The card's text. `files` gives the file of each split, `model` who rewrote answers, if anyone."""
     named = splits.named()
@@ -94,7 +49,8 @@ def format_card(
         f"Grounded preference rows for `stage: vistadpo`, built from [{source.title}]({source.repository}).",
         "## Terms\n\n" + bullets(source.terms),
         f"## How it was made\n\n```\n{command}\n```\n\nSeed {seed}. The same command on the same files gives the same "
-        "bytes.\n\n" + bullets((*RULES, *source.rules, _rewriting(model))),
+        "bytes.\n\n" + bullets((*source.answers, *RULES, *source.rules, _rewriting(model))),
+        "## Videos\n\n" + table(COVERAGE, coverage.table()),
         "## Counts\n\n" + _counts(named),
         accounting(account),
     ]
@@ -105,16 +61,14 @@ def accounting(account: Account) -> str:
     """The section in which everything read is accounted for."""
     return "## Accounting\n\n" + table(("", "count"), account.table()) + _examples(account)
 
+COVERAGE = ("source", "videos named", "in the folder", "missing", "entries about missing videos")
 
 RULES = (
-    "`chosen` is the right option, `rejected` a wrong option of the same question: drawn by seed among those that "
-    "speak of something the video's questions speak of, else among all; never one with the same words as the right "
-    "option.",
-    "`rejected_irrelevant` is the right option of a question about another video, drawn by seed: no option of this "
-    "question, without a content word in common with the question and its options, and to a question of the same type. "
-    "Exceptions are counted below.",
-    "Validation holds out whole videos. Irrelevant answers come from the row's own split, so no training row holds a "
-    "held-out video or a text about one.",
+    "`rejected_irrelevant` is the right answer to a question about another video, drawn by seed: no answer of this "
+    "question, without a content word in common with the question and its answers, and to a question of the same type. "
+    "Words that more than half of all answers have do not count. Exceptions are counted below.",
+    "Validation holds out whole videos, all cuts of one recording together. Irrelevant answers come from the row's "
+    "own split, so no training row holds a held-out video or a text about one.",
 )
 
 

@@ -11,8 +11,8 @@ from conftest import SHARED, needs_shared
 from nextgqa_made import LINES, write_nextgqa
 
 from vistadpo_plugin.datasets.accounting import Account
-from vistadpo_plugin.datasets.nextgqa import find_split, read_nextgqa
 from vistadpo_plugin.datasets.questions import IrrelevantPool, differing, draw_rejected, video_words
+from vistadpo_plugin.datasets.sources.nextgqa import find_split, read_nextgqa
 from vistadpo_plugin.datasets.text import content_words, plain
 
 

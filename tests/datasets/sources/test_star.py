@@ -11,7 +11,7 @@ from star_made import BOX, CLOTHES, PERSON, acted, situation, star_question
 
 from vistadpo_plugin.datasets.accounting import Account
 from vistadpo_plugin.datasets.questions import Question
-from vistadpo_plugin.datasets.star import SHOWN_TYPES, TYPES, read_star
+from vistadpo_plugin.datasets.sources.star import SHOWN_TYPES, TYPES, read_star
 
 
 def read(folder: Path, *items: Any, rate: float | None = 10.0, types: Any = TYPES) -> tuple[list[Question], Account]:

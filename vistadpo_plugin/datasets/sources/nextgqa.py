@@ -15,7 +15,23 @@ from typing import Any
 from vistadpo_plugin.arguments import is_finite_number
 from vistadpo_plugin.datasets.accounting import Account
 from vistadpo_plugin.datasets.questions import Question, differing
+from vistadpo_plugin.datasets.source import Source
 from vistadpo_plugin.datasets.text import plain, question, sentence
+
+FACTS = Source(
+    title="NExT-GQA",
+    repository="https://github.com/doc-doc/NExT-GQA",
+    license={"license": "mit"},
+    terms=(
+        "Annotations: NExT-GQA (Xiao et al., CVPR 2024), MIT.",
+        "Videos: not part of this data set. They are VidOR's, out of YFCC100M; each has the license that its author "
+        "gave it.",
+    ),
+    rules=(
+        "`event` holds the question's intervals as they are annotated; `ground` merges those that overlap.",
+        "Questions of one type are CW (why), CH (how), TN, TC, TP (what after, while, before).",
+    ),
+)
 
 OPTIONS = ("a0", "a1", "a2", "a3", "a4")
 COLUMNS = ("video_id", "question", "answer", "qid", "type", *OPTIONS)
