@@ -129,12 +129,14 @@ def test_every_pair_and_every_missing_video_is_accounted_for(
         "a video that cannot be read": 1,
         "not one JSON object": 1,
     }
-    assert [line for line in printed.splitlines() if line.startswith("videos of ")] == [
-        "videos of 17k.jsonl: 0 of 1 found, 1 missing",
-        "videos of star_qa: 2 of 2 found",
-        "videos of temple.json: 2 of 3 found, 1 missing",
-        "videos of webvid: 2 of 3 found, 1 missing",
+    listed = tmp_path / "out" / "rows.missing.txt"
+    assert [line for line in printed.splitlines() if "videos are in the folder" in line] == [
+        f"17k.jsonl: 0 of 1 videos are in the folder; 1 are missing, and 1 pairs with them: {listed}",
+        "star_qa: 2 of 2 videos are in the folder",
+        f"temple.json: 2 of 3 videos are in the folder; 1 are missing, and 1 pairs with them: {listed}",
+        f"webvid: 2 of 3 videos are in the folder; 1 are missing, and 2 pairs with them: {listed}",
     ]
+    assert listed.read_text().splitlines() == ["v_gone", "/mnt/clips/none.mp4", "webvid/gone"]
     assert "17k.jsonl: 6 pairs in the layout llava-hound" in printed
     report = read_jsonl(tmp_path / "out" / "rows.report.jsonl")
     named = {entry["where"]: entry["detail"] for entry in report if "not in the folder" in entry["reason"]}
@@ -166,7 +168,7 @@ def test_the_card_names_terms_by_layout(build: Callable[..., int], tmp_path: Pat
         "TEMPLE's repository has no license file",
         "| rrpo.json | rrpo |",
         "| train | 5 | 4 | 1 |",
-        "| webvid | 3 | 1 |",
+        "| webvid | 3 | 2 | 1 | 2 |",
     ):
         assert part in card, part
     assert build("--overwrite", files=("17k.jsonl",)) == 0

@@ -10,7 +10,7 @@ import yaml
 
 from vistadpo_plugin.datasets.accounting import Account
 from vistadpo_plugin.datasets.rows import Draft, Splits
-from vistadpo_plugin.datasets.source import Source
+from vistadpo_plugin.datasets.source import Coverage, Source
 
 SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
 
@@ -21,8 +21,8 @@ def size_category(rows: int) -> str:
 
 
 def format_card(
-    name: str, source: Source, splits: Splits, files: dict[str, str], account: Account, command: str, seed: int,
-    model: str | None,
+    name: str, source: Source, coverage: Coverage, splits: Splits, files: dict[str, str], account: Account,
+    command: str, seed: int, model: str | None,
 ) -> str:  # fmt: skip
     """The card's text. `files` gives the file of each split, `model` who rewrote answers, if anyone."""
     named = splits.named()
@@ -32,7 +32,8 @@ def format_card(
         f"# {name}",
         f"Grounded preference rows for `stage: vistadpo`, built from [{source.title}]({source.repository}).",
         "## Terms\n\n" + bullets(source.terms),
-        how_it_was_made(command, seed) + bullets((*RULES, *source.rules, _rewriting(model))),
+        how_it_was_made(command, seed) + bullets((*source.answers, *RULES, *source.rules, _rewriting(model))),
+        videos_there([coverage]),
         "## Counts\n\n" + _counts(named),
         accounting(account),
     ]
@@ -77,13 +78,16 @@ def accounting(account: Account) -> str:
     return "## Accounting\n\n" + table(("", "count"), account.table()) + _examples(account)
 
 
+def videos_there(coverages: Sequence[Coverage]) -> str:
+    """The section in which the videos that were asked for are counted by source."""
+    header = ("source", "videos named", "in the folder", "missing", f"{coverages[0].noun}s about missing videos")
+    return "## Videos\n\n" + table(header, [coverage.row() for coverage in coverages])
+
+
 RULES = (
-    "`chosen` is the right option, `rejected` a wrong option of the same question: drawn by seed among those that "
-    "speak of something the video's questions speak of, else among all; never one with the same words as the right "
-    "option.",
-    "`rejected_irrelevant` is the right option of a question about another video, drawn by seed: no option of this "
-    "question, without a content word in common with the question and its options, and to a question of the same type. "
-    "Exceptions are counted below.",
+    "`rejected_irrelevant` is the right answer to a question about another video, drawn by seed: no answer of this "
+    "question, without a content word in common with the question and its answers, and to a question of the same type. "
+    "Words that more than half of all answers have do not count. Exceptions are counted below.",
     "Validation holds out whole videos. Irrelevant answers come from the row's own split, so no training row holds a "
     "held-out video or a text about one.",
 )

@@ -7,7 +7,7 @@ Python's hash seed.
 from __future__ import annotations
 
 import random
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -20,7 +20,9 @@ class Question:
     """One question as its annotators gave it; texts are made into sentences already.
 
     `events` and `keyframe` are seconds, `boxes` pixels of the original frame. `kind` is the question's type: questions
-    of one kind have answers of one form. `notes` are things to count when the question becomes a row.
+    of one kind have answers of one form. `wrong` is empty where a like sentence about another video is to be drawn
+    (likeness.py). `group` names the recording that the video is a cut of, where there are several of one. `notes` are
+    things to count when the question becomes a row.
     """
 
     id: str
@@ -32,7 +34,13 @@ class Question:
     events: tuple[tuple[float, float], ...]
     keyframe: float | None = None
     boxes: tuple[Box, ...] = ()
+    group: str | None = None
     notes: tuple[str, ...] = ()
+
+    @property
+    def recording(self) -> str:
+        """What the video is of: two videos of one recording are not about different things."""
+        return self.group or self.video
 
     @property
     def options(self) -> tuple[str, ...]:
@@ -68,12 +76,12 @@ def draw_rejected(question: Question, shown: frozenset[str], right: frozenset[st
     """
     options = [option for option in differing(question) if plain(option) not in right]
     relevant = [option for option in options if content_words(option) & shown]
-    return _rng(seed, "rejected", question.id).choice(relevant or options) if options else None
+    return rng(seed, "rejected", question.id).choice(relevant or options) if options else None
 
 
 @dataclass(frozen=True)
 class Irrelevant:
-    """An answer about another video: the right option of `source`; `close` says that it shares words with the row."""
+    """An answer about another recording, the right option of `source`; `close`: it shares words with the row."""
 
     source: Question
     close: bool
@@ -91,8 +99,8 @@ class _Answers:
         self.places = {text: place for place, text in enumerate(self.texts)}
         self.words = {text: content_words(text) for text in self.texts}
 
-    def draw(self, start: float, video: str, taken: set[str], near: frozenset[str]) -> Question | None:
-        """The first question about another video, from the share `start` of the questions on, whose answer is not
+    def draw(self, start: float, recording: str, taken: set[str], near: frozenset[str]) -> Question | None:
+        """The first question about another recording, from the share `start` of the questions on, whose answer is not
         `taken` and has no word in `near`. Answers given often are drawn often, as they are right often.
         """
         if not self.questions:
@@ -100,7 +108,7 @@ class _Answers:
         first = self.places[plain(self.questions[int(start * len(self.questions))].right)]
         for text in self.texts[first:] + self.texts[:first]:
             if text not in taken and not self.words[text] & near:
-                others = [question for question in self.by_text[text] if question.video != video]
+                others = [question for question in self.by_text[text] if question.recording != recording]
                 if others:
                     return others[int(start * len(others))]
         return None
@@ -112,7 +120,10 @@ class IrrelevantPool:
     def __init__(self, questions: Sequence[Question], seed: int):
         self.seed = seed
         members = sorted(questions, key=lambda question: question.id)
-        _rng(seed, "pool", "").shuffle(members)
+        rng(seed, "pool", "").shuffle(members)
+        # A word that half of the answers have ("person" in Charades) tells nothing about any of them.
+        said = Counter(word for question in members for word in content_words(question.right))
+        self.common = frozenset(word for word, times in said.items() if times * 2 > len(members) > 2)
         self.all = _Answers(members)
         self.kinds = {
             kind: _Answers([question for question in members if question.kind == kind])
@@ -120,25 +131,26 @@ class IrrelevantPool:
         }
 
     def draw(self, question: Question) -> Irrelevant | None:
-        """The right option of a question about another video, which is no option of this question.
+        """The right option of a question about another recording, which is no option of this question.
 
         It has no content word in common with the question and its options, so that it cannot be true by accident, and
         its question is of the same kind; if there is none, of another kind; if every answer has a word in common, the
-        same two choices among those. None when no other video has an answer at all.
+        same two choices among those. Words that more than half of all answers have do not count. None when no other
+        recording has an answer at all.
         """
         taken = {plain(option) for option in question.options}
-        near = frozenset().union(content_words(question.prompt), *map(content_words, question.options))
-        start = _rng(self.seed, "irrelevant", question.id).random()
+        near = frozenset().union(content_words(question.prompt), *map(content_words, question.options)) - self.common
+        start = rng(self.seed, "irrelevant", question.id).random()
         for avoided in (near, frozenset()):
             for answers in (self.kinds[question.kind], self.all):
-                source = answers.draw(start, question.video, taken, avoided)
+                source = answers.draw(start, question.recording, taken, avoided)
                 if source is not None:
                     return Irrelevant(source, close=not avoided)
         return None
 
 
 def split_videos(videos: Sequence[str], share: float, seed: int) -> frozenset[str]:
-    """The videos held out for validation: `share` of them, rounded, at least one and never all.
+    """The videos (or recordings) held out for validation: `share` of them, rounded, at least one and never all.
 
     Raises ValueError when a share is wanted and there are fewer than two videos.
     """
@@ -150,9 +162,10 @@ def split_videos(videos: Sequence[str], share: float, seed: int) -> frozenset[st
             f"--val-share holds out whole videos, and the rows are about {len(names)} video: two are needed."
         )
     count = min(max(round(share * len(names)), 1), len(names) - 1)
-    return frozenset(_rng(seed, "validation", "").sample(names, count))
+    return frozenset(rng(seed, "validation", "").sample(names, count))
 
 
-def _rng(seed: int, purpose: str, name: str) -> random.Random:
+def rng(seed: int, purpose: str, name: str) -> random.Random:
+    """The source of one draw: the same for the same seed, purpose and name, in every process."""
     # A text seed goes through SHA-512, so it is the same in every process.
     return random.Random(f"{seed}/{purpose}/{name}")

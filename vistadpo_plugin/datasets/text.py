@@ -47,3 +47,23 @@ def content_words(text: str) -> frozenset[str]:
     """The words that are no function words; all of them where there are no others ("on it")."""
     found = words(text)
     return frozenset(word for word in found if word not in FUNCTION_WORDS) or frozenset(found)
+
+
+def stems(text: str) -> frozenset[str]:
+    """The content words without regular endings, so that `turns`, `turned` and `turning` are one word.
+
+    Cut by rule, for comparing two texts only: `close` and `closing` become `clos`, `sit` and `sitting` `sit`.
+    """
+    return frozenset(_stem(word) for word in content_words(text))
+
+
+def _stem(word: str) -> str:
+    cut = re.sub(r"(?<=\w{3})(?:ing|ed|es|s|e)$", "", word)
+    return re.sub(r"([bdgmnprt])\1$", r"\1", cut)
+
+
+def untokenized(text: str) -> str:
+    """Text whose tokens were set apart (`did n't`, `Penny 's house .`, `6 : 30`), written as people write it."""
+    text = re.sub(r"\s+(n't\b|'(?:s|re|m|d|ve|ll)\b|[.,?!;:])", r"\1", text, flags=re.IGNORECASE)
+    text = re.sub(r"(\d): (?=\d\d\b)", r"\1:", text)
+    return re.sub(r"(s) '(?= |$)", r"\1'", text)

@@ -6,39 +6,46 @@ import os
 from pathlib import Path
 
 from vistadpo_plugin.data.video.packets import AV_ERRORS, VideoError, open_video, video_stream
-from vistadpo_plugin.data.video.video import VIDEO_SUFFIXES
+from vistadpo_plugin.data.video.video import IMAGE_SUFFIXES, VIDEO_SUFFIXES
 
 
 class VideoIndex:
-    """The video files of a folder and its sub-folders, found by their names without ending (`NExTVideo/1164/ID.mp4`).
+    """The videos of a folder and its sub-folders, found by their names without ending (`NExTVideo/1164/ID.mp4`).
 
-    Raises ValueError when the folder does not exist.
+    With `frames_per_second` a video is a folder of frames taken at that rate (`bbt_frames/ID/00001.jpg`). Raises
+    ValueError when the folder does not exist.
     """
 
-    def __init__(self, folder: Path):
+    def __init__(self, folder: Path, frames_per_second: float | None = None):
         if not folder.is_dir():
             raise ValueError(f"the folder of videos {folder} does not exist.")
         self.folder = folder
+        self.frames_per_second = frames_per_second
         self._found: dict[str, Path] = {}
         self.doubles: dict[str, list[str]] = {}
         for parent, folders, files in os.walk(folder, followlinks=True):
             folders.sort()
-            for name in sorted(files):
-                stem, ending = os.path.splitext(name)
-                if ending.lower() in VIDEO_SUFFIXES:
-                    path = Path(parent) / name
-                    if stem in self._found:
-                        self.doubles.setdefault(stem, [str(self._found[stem])]).append(str(path))
-                    else:
-                        self._found[stem] = path
+            if frames_per_second is None:
+                for name in sorted(files):
+                    stem, ending = os.path.splitext(name)
+                    if ending.lower() in VIDEO_SUFFIXES:
+                        self._add(stem, Path(parent) / name)
+            elif any(name.lower().endswith(IMAGE_SUFFIXES) for name in files):
+                self._add(os.path.basename(parent), Path(parent))
+
+    def _add(self, name: str, path: Path) -> None:
+        if name in self._found:
+            self.doubles.setdefault(name, [str(self._found[name])]).append(str(path))
+        else:
+            self._found[name] = path
 
     def find(self, video: str) -> Path | None:
-        """The file of a video id, or None. Of several, the first in order of folders and names."""
+        """The file or folder of a video id, or None. Of several, the first in order of folders and names."""
         return self._found.get(video)
 
     def expected(self, video: str) -> Path:
-        """The file, or where it would lie: straight in the folder, as mp4."""
-        return self.find(video) or self.folder / f"{video}.mp4"
+        """The file, or where it would lie: straight in the folder, as mp4 or as a folder of frames."""
+        return self.find(video) or self.folder / (f"{video}.mp4" if self.frames_per_second is None else video)
 
 
 def path_for(target: Path, folder: Path) -> str:

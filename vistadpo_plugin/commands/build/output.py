@@ -1,12 +1,16 @@
-"""What every build writes: the rows, dataset_info.json, the card and the report, and what is printed of them."""
+"""What every build writes: rows, dataset_info.json, card, report and missing videos, and what is printed of them."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from vistadpo_plugin.data.rows.dataset_info import merge_info, read_info, write_info, write_rows, write_text
 from vistadpo_plugin.datasets.accounting import Account
+from vistadpo_plugin.datasets.source import Coverage
+
+NOTHING_LEFT = "no row is left to write; --allow-missing-videos goes without videos, for now."
 
 
 class Output:
@@ -34,8 +38,21 @@ class Output:
         _check([self.folder / self.files[split] for split in self._written], overwrite)
 
     @property
+    def _missing(self) -> Path:
+        return self.folder / f"{self.name}.missing.txt"
+
+    @property
     def _validation(self) -> str:
         return f"{self.name}_val"
+
+    def list_missing(self, coverages: Sequence[Coverage]) -> None:
+        """One missing video a line, for tools that fetch or look for them; no file where all are there."""
+        missing = [video for coverage in coverages for video in coverage.missing]
+        self.folder.mkdir(parents=True, exist_ok=True)
+        if missing:
+            write_text(self._missing, "".join(f"{video}\n" for video in missing))
+        else:
+            self._missing.unlink(missing_ok=True)
 
     def write(self, rows: dict[str, list[dict[str, Any]]], card: str, account: Account) -> None:
         """The rows of the splits that have some, the card, and what was left out."""
@@ -45,16 +62,25 @@ class Output:
         write_rows(self.folder / f"{self.name}.report.jsonl", account.entries())
         write_info(self.folder, self._entries, without=[self._validation] if self._stale else [])
 
-    def say(self, account: Account, counts: dict[str, tuple[int, int]]) -> None:
-        """Print the account, (rows, videos) of each split, and the lines for a recipe."""
+    def say(
+        self,
+        account: Account,
+        coverages: Sequence[Coverage],
+        counts: dict[str, tuple[int, int]],
+        frames_per_second: float | None = None,
+    ) -> None:
+        """Print the account, which videos are there, (rows, videos) of each split, and the lines for a recipe."""
         print(account.format())
+        for coverage in coverages:
+            print(coverage.sentence() + (f": {self._missing}" if coverage.missing else ""))
         for split, (rows, videos) in counts.items():
             print(f"{split}: {rows} rows about {videos} videos in {self.folder / self.files[split]}")
         print(f"card: {self.folder / f'{self.name}.card.md'}")
         if account.entries():
             print(f"in detail: {self.folder / f'{self.name}.report.jsonl'}")
         evaluation = f"\n  eval_dataset: {self._validation}" if "validation" in counts else ""
-        print(f"In a recipe:\n  dataset: {self.name}{evaluation}\n  dataset_dir: {self.folder}")
+        frames = f"\n  video_fps: {frames_per_second:g}" if frames_per_second else ""
+        print(f"In a recipe:\n  dataset: {self.name}{evaluation}\n  dataset_dir: {self.folder}{frames}")
 
 
 def _check(files: list[Path], overwrite: bool) -> None:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from vistadpo_plugin.commands.build.output import Output
+from vistadpo_plugin.commands.build.output import NOTHING_LEFT, Output
 from vistadpo_plugin.datasets.accounting import Account
 from vistadpo_plugin.datasets.preferences.card import format_card
 from vistadpo_plugin.datasets.preferences.files import PairFile, open_file, read_pairs
 from vistadpo_plugin.datasets.preferences.layouts import LAYOUTS
 from vistadpo_plugin.datasets.preferences.media import MediaFolder
-from vistadpo_plugin.datasets.preferences.rows import make_rows, split_rows
+from vistadpo_plugin.datasets.preferences.rows import cover, make_rows, split_rows
 
 HELP = "pairs that are there already: LLaVA-Hound's, RRPO's, TEMPLE's and ms-swift's, TRL's"
 
@@ -36,24 +36,22 @@ def build(options: argparse.Namespace) -> int:
         for file in files
         for where, pair in read_pairs(file, options.images_are_frames, account).items()
     }
-    output.folder.mkdir(parents=True, exist_ok=True)
-    rows, films = make_rows(pairs, media, output.folder, options.allow_missing_videos, account)
+    coverages = cover(pairs, media)
+    output.list_missing(coverages)
+    rows = make_rows(pairs, media, output.folder, options.allow_missing_videos, account)
     account.written = len(rows)
     account.check()
     for name, places in sorted(media.doubles.items()):
         account.note("a video found more than once, the first is taken", name, ", ".join(places))
-    for source, named, missing in films.table():
-        print(f"videos of {source}: {named - missing} of {named} found" + (f", {missing} missing" if missing else ""))
     if not rows:
-        print(account.format())
-        raise ValueError("no row is left to write; --allow-missing-videos goes without videos, for now.")
+        print(account.format(), *(coverage.sentence() for coverage in coverages), sep="\n")
+        raise ValueError(NOTHING_LEFT)
     splits = split_rows(rows, options.val_share, options.seed)
     layouts = {file.path.name: file.layout for file in files}
-    card = format_card(output.name, layouts, splits, output.files, films, account, options.command, options.seed)
+    card = format_card(output.name, layouts, splits, output.files, coverages, account, options.command, options.seed)
     output.write({split: [row.fields for row in members] for split, members in splits.items()}, card, account)
-    output.say(
-        account, {split: (len(members), len({row.video for row in members})) for split, members in splits.items()}
-    )
+    counts = {split: (len(members), len({row.video for row in members})) for split, members in splits.items()}
+    output.say(account, coverages, counts)
     return 0
 
 

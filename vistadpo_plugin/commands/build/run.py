@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import argparse
 
-from vistadpo_plugin.commands.build.output import Output
+from vistadpo_plugin.commands.build.output import NOTHING_LEFT, Output
 from vistadpo_plugin.commands.build.sources import SOURCES
 from vistadpo_plugin.datasets.accounting import Account
 from vistadpo_plugin.datasets.card import format_card
 from vistadpo_plugin.datasets.polish import polish
 from vistadpo_plugin.datasets.rewrite import Pace, ReplyCache, Rewriter, open_client
-from vistadpo_plugin.datasets.rows import draft_rows, split_rows
+from vistadpo_plugin.datasets.rows import Splits, draft_rows, split_rows
+from vistadpo_plugin.datasets.source import Coverage
 from vistadpo_plugin.datasets.videos import VideoIndex
 
 
@@ -18,29 +19,36 @@ def build(options: argparse.Namespace) -> int:
     """The whole run; returns 0. Raises ValueError or OSError with what is to be said."""
     output = Output(options.output, options.name, options.val_share, options.overwrite)
     rewriter = _rewriter(options) if options.rewrite else None
-    account = Account()
-    videos = VideoIndex(options.videos)
-    source, questions = SOURCES[options.source].read(options, videos, account)
-    output.folder.mkdir(parents=True, exist_ok=True)
+    chosen = SOURCES[options.source]
+    account = Account(chosen.noun)
+    videos = VideoIndex(options.videos, chosen.frames_per_second)
+    source, questions = chosen.read(options, videos, account)
+    coverage = Coverage.of(source, questions, videos)
+    # Said even where no row is left: then it matters most.
+    output.list_missing([coverage])
     drafts = draft_rows(questions, videos, output.folder, options.allow_missing_videos, options.seed, account)
-    if not drafts:
+    splits = split_rows(drafts, options.val_share, options.seed, account) if drafts else Splits([])
+    account.written = sum(map(len, splits.named().values()))
+    account.check()
+    if not account.written:
         print(account.format())
-        raise ValueError("no row is left to write; --allow-missing-videos goes without videos, for now.")
-    splits = split_rows(drafts, options.val_share, options.seed, account)
+        print(coverage.sentence())
+        raise ValueError(NOTHING_LEFT)
     if rewriter is not None:
         splits = polish(splits, rewriter, account)
-    account.written = len(drafts)
-    account.check()
 
+    named = splits.named()
+    videos_of = {split: {draft.question.video for draft in members} for split, members in named.items()}
     for stem in sorted(videos.doubles):
-        if any(draft.question.video == stem for draft in drafts):
+        if any(stem in written for written in videos_of.values()):
             account.note("a video found more than once, the first is taken", stem, ", ".join(videos.doubles[stem]))
     model = options.model if options.rewrite else None
-    card = format_card(output.name, source, splits, output.files, account, options.command, options.seed, model)
-    named = splits.named()
+    card = format_card(
+        output.name, source, coverage, splits, output.files, account, options.command, options.seed, model
+    )
     output.write({split: [draft.row() for draft in members] for split, members in named.items()}, card, account)
-    videos_of = {split: {draft.question.video for draft in members} for split, members in named.items()}
-    output.say(account, {split: (len(members), len(videos_of[split])) for split, members in named.items()})
+    counts = {split: (len(members), len(videos_of[split])) for split, members in named.items()}
+    output.say(account, [coverage], counts, chosen.frames_per_second)
     return 0
 
 

@@ -20,9 +20,12 @@ class BuildSource:
 
     `help` is its line there, `add_arguments` gives its parser the arguments of its own. `read` reads the annotations
     that the options name: every question is counted in the account, the usable ones come back with the card's facts;
-    it raises ValueError for files that are not the source's.
+    it raises ValueError for files that are not the source's. `noun` is what the account counts. A source whose videos
+    are folders of frames says at how many `frames_per_second` they were taken.
     """
 
     help: str
     add_arguments: Callable[[argparse.ArgumentParser], None]
     read: Read
+    noun: str = "question"
+    frames_per_second: float | None = None

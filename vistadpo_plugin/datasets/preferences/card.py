@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from vistadpo_plugin.datasets.accounting import Account
-from vistadpo_plugin.datasets.card import accounting, bullets, front_matter, how_it_was_made, table
+from vistadpo_plugin.datasets.card import accounting, bullets, front_matter, how_it_was_made, table, videos_there
 from vistadpo_plugin.datasets.preferences.layouts import Layout
-from vistadpo_plugin.datasets.preferences.rows import Films, PairRow, count_layouts
+from vistadpo_plugin.datasets.preferences.rows import PairRow, count_layouts
+from vistadpo_plugin.datasets.source import Coverage
 
 RULES = (
     "A row is one pair: texts without the blanks around them, the place of the video taken out of the prompt where it "
@@ -17,8 +18,8 @@ RULES = (
 
 
 def format_card(
-    name: str, layouts: dict[str, Layout], splits: dict[str, list[PairRow]], files: dict[str, str], films: Films,
-    account: Account, command: str, seed: int,
+    name: str, layouts: dict[str, Layout], splits: dict[str, list[PairRow]], files: dict[str, str],
+    coverages: list[Coverage], account: Account, command: str, seed: int,
 ) -> str:  # fmt: skip
     """The card's text. `layouts` is that of every file read, `files` gives the file of each split."""
     known = list({layout.name: layout for layout in layouts.values()}.values())
@@ -30,13 +31,14 @@ def format_card(
         f"Preference rows for `stage: vistadpo`, built from {titles}.",
         "## Terms\n\n" + bullets(term for layout in known for term in layout.facts.terms),
         how_it_was_made(command, seed) + bullets((*RULES, *(rule for layout in known for rule in layout.facts.rules))),
-        "## Counts\n\n" + _counts(layouts, splits, films),
+        videos_there(coverages),
+        "## Counts\n\n" + _counts(layouts, splits),
         accounting(account),
     ]
     return "\n\n".join(parts) + "\n"
 
 
-def _counts(layouts: dict[str, Layout], splits: dict[str, list[PairRow]], films: Films) -> str:
+def _counts(layouts: dict[str, Layout], splits: dict[str, list[PairRow]]) -> str:
     rows = [
         (
             split,
@@ -52,6 +54,5 @@ def _counts(layouts: dict[str, Layout], splits: dict[str, list[PairRow]], films:
             table(("split", "rows", "videos", "with `rejected_video`"), rows),
             table(("file", "layout"), [(file, layout.name) for file, layout in layouts.items()]),
             table(("layout", "rows"), count_layouts(every)),
-            table(("videos of", "named", "missing"), films.table()),
         ]
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +11,12 @@ from tqdm import tqdm
 
 from vistadpo_plugin.data.rows.grounding import ground
 from vistadpo_plugin.data.rows.schema import RowError, parse_row
+from vistadpo_plugin.data.video.video import natural_order
 from vistadpo_plugin.datasets.accounting import Account
 from vistadpo_plugin.datasets.preferences.media import MediaFolder
 from vistadpo_plugin.datasets.preferences.pair import Pair, Video
 from vistadpo_plugin.datasets.questions import split_videos
+from vistadpo_plugin.datasets.source import Coverage
 from vistadpo_plugin.datasets.videos import path_for
 
 MISSING = "its video is not in the folder"
@@ -23,30 +25,12 @@ NOT_YET = "a row whose video is not in the folder yet"
 REFUSED = {"unreadable-file": "a video that cannot be read", "bad-placeholder": "a text with a media placeholder"}
 
 
-@dataclass
-class Films:
-    """The videos that the pairs name, by where they come from: how many there are, and the names of those missing."""
-
-    named: dict[str, set[Video]] = field(default_factory=dict)
-    missing: dict[str, set[Video]] = field(default_factory=dict)
-
-    def add(self, source: str, video: Video, found: bool) -> None:
-        self.named.setdefault(source, set()).add(video)
-        if not found:
-            self.missing.setdefault(source, set()).add(video)
-
-    def table(self) -> list[tuple[str, int, int]]:
-        """(source, videos named, of these missing)."""
-        return [(source, len(names), len(self.missing.get(source, ()))) for source, names in sorted(self.named.items())]
-
-
 @dataclass(frozen=True)
 class PairRow:
-    """A row about to be written; `layout` is that of its file, `source` where its video comes from."""
+    """A row about to be written; `layout` is that of its file."""
 
     fields: dict[str, Any]
     layout: str
-    source: str
 
     @property
     def video(self) -> str:
@@ -56,22 +40,17 @@ class PairRow:
 
 def make_rows(
     pairs: dict[str, tuple[str, Pair]], media: MediaFolder, folder: Path, allow_missing: bool, account: Account
-) -> tuple[list[PairRow], Films]:
+) -> list[PairRow]:
     """A row for every pair, by its place (layout, pair), that our reader takes; the others are left out.
 
     `folder` is where the data file will lie. Rows of videos that are there are held against them.
     """
-    rows, films = [], Films()
+    rows = []
     for where, (layout, pair) in tqdm(pairs.items(), desc="checking rows", unit="row", disable=None):
-        source = pair.source or "unknown"
-        there = _found(pair.video, media)
-        films.add(source, pair.video, there)
-        rejected_there = pair.rejected_video is None or _found(pair.rejected_video, media)
-        if pair.rejected_video is not None:
-            films.add(source, pair.rejected_video, rejected_there)
-        if not (there and rejected_there) and not allow_missing:
-            reason, name = (MISSING, pair.video) if not there else (MISSING_REJECTED, pair.rejected_video)
-            account.leave_out(f"{reason} (of {source})", where, f"{_name(name)} not found")
+        gone = [video for video in _videos(pair) if not _found(video, media)]
+        if gone and not allow_missing:
+            reason = MISSING if gone[0] == pair.video else MISSING_REJECTED
+            account.leave_out(f"{reason} (of {pair.source})", where, f"{_name(gone[0])} not found")
             continue
         made = {
             "id": where,
@@ -84,16 +63,36 @@ def make_rows(
             made["rejected_video"] = _path(pair.rejected_video, media, folder)
         try:
             row = parse_row(made, where)
-            notes = ground(row, str(folder), images_fps=1.0).notes if there and rejected_there else row.notes
+            notes = row.notes if gone else ground(row, str(folder), images_fps=1.0).notes
         except RowError as error:
             account.leave_out(REFUSED.get(error.kind, "a row that our reader refuses"), where, error.message)
             continue
-        if not (there and rejected_there):
+        if gone:
             account.note(NOT_YET, where)
         for note in sorted({*pair.notes, *notes}):
             account.note(note, where)
-        rows.append(PairRow(made, layout, source))
-    return rows, films
+        rows.append(PairRow(made, layout))
+    return rows
+
+
+def cover(pairs: dict[str, tuple[str, Pair]], media: MediaFolder) -> list[Coverage]:
+    """Which of the videos that pairs name are there, by where they come from."""
+    asked: dict[str, Counter[str]] = {}
+    gone: dict[str, dict[str, int]] = {}
+    for _, pair in pairs.values():
+        source = pair.source or ""
+        for video in _videos(pair):
+            asked.setdefault(source, Counter())[_name(video)] += 1
+            if not _found(video, media):
+                gone.setdefault(source, {})[_name(video)] = 0
+    return [
+        Coverage(source, len(names), {video: names[video] for video in natural_order(gone.get(source, {}))}, "pair")
+        for source, names in sorted(asked.items())
+    ]
+
+
+def _videos(pair: Pair) -> tuple[Video, ...]:
+    return (pair.video,) if pair.rejected_video is None else (pair.video, pair.rejected_video)
 
 
 def _found(video: Video, media: MediaFolder) -> bool:

@@ -18,7 +18,8 @@ from vistadpo_plugin.arguments import is_finite_number
 from vistadpo_plugin.datasets.accounting import Account
 from vistadpo_plugin.datasets.questions import Question, differing
 from vistadpo_plugin.datasets.source import Source
-from vistadpo_plugin.datasets.sources.star_objects import NoObject, answer_object, object_frames
+from vistadpo_plugin.datasets.sources.files import read_json
+from vistadpo_plugin.datasets.sources.star_objects import NoObject, answer_object, object_frames, pick_frame
 from vistadpo_plugin.datasets.text import plain, question, sentence
 
 FACTS = Source(
@@ -44,9 +45,6 @@ TYPES = ("Interaction", "Sequence", "Prediction", "Feasibility")
 # A segment shows what these ask for; it ends before what Prediction and Feasibility ask for.
 SHOWN_TYPES = ("Interaction", "Sequence")
 
-# The frames of a situation lie between start and end, up to the rounding of either.
-_SEGMENT_TOLERANCE_SECONDS = 0.5
-
 
 def read_star(
     path: Path, types: Sequence[str], rate_of: Callable[[str], float | None], account: Account
@@ -56,10 +54,7 @@ def read_star(
     `rate_of` gives the frame rate of a video by its id, None where it is not known: such a question has no keyframe.
     Raises ValueError for a file that is not STAR's.
     """
-    try:
-        content = json.loads(path.read_text(encoding="utf-8-sig"))
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path} is not valid JSON: {error}.") from None
+    content = read_json(path)
     if not isinstance(content, list) or not all(isinstance(item, dict) for item in content):
         raise ValueError(f"{path} is not STAR's: a list of questions is expected.")
 
@@ -120,7 +115,7 @@ def _question(item: dict[str, Any], where: str, rate_of: Callable[[str], float |
     keyframe, boxes, notes = None, (), ()
     try:
         frames = object_frames(item.get("situations"), answer_object(item, right[0]))
-        keyframe, boxes = _pick_frame(frames, rate_of(item["video_id"]), item["start"], item["end"])
+        keyframe, boxes = pick_frame(frames, rate_of(item["video_id"]), item["start"], item["end"])
     except NoObject as reason:
         notes = (f"no keyframe and box: {reason}",)
     return Question(
@@ -135,25 +130,3 @@ def _question(item: dict[str, Any], where: str, rate_of: Callable[[str], float |
         boxes=boxes,
         notes=notes,
     )
-
-
-def _pick_frame(
-    frames: dict[int, tuple], rate: float | None, start: float, end: float
-) -> tuple[float, tuple[tuple[float, ...], ...]]:
-    """(seconds, boxes) of the annotated frame nearest to the middle of the segment, the earlier of two.
-
-    Frames are numbered from 1, as `ffmpeg -i VIDEO %06d.png` does: number n is shown at (n - 1) / rate seconds.
-    Raises NoObject when no frame can be timed.
-    """
-    if rate is None:
-        raise NoObject("the video's frame rate is not known; give --fps or the videos")
-    times = {number: (number - 1) / rate for number in frames}
-    inside = [
-        number
-        for number, seconds in times.items()
-        if start - _SEGMENT_TOLERANCE_SECONDS <= seconds <= end + _SEGMENT_TOLERANCE_SECONDS
-    ]
-    if not inside:
-        raise NoObject("no annotated frame lies between start and end at this frame rate")
-    number = min(inside, key=lambda number: (abs(times[number] - (start + end) / 2), number))
-    return round(times[number], 3), frames[number]

@@ -21,6 +21,9 @@ _NUMBERS = {name: f"o{number:03d}" for number, name in enumerate(CLASSES) if nam
 # "What did the person do to the table before holding the box?" asks about the table.
 _ACTED_ON = re.compile(r"\b(?:with|to) the ([\w/]+)")
 
+# The frames of a situation lie between start and end, up to the rounding of either.
+_SEGMENT_TOLERANCE_SECONDS = 0.5
+
 
 class NoObject(Exception):
     """Why a question has no keyframe and box; the message is counted."""
@@ -73,6 +76,28 @@ def object_frames(situations: Any, wanted: str) -> dict[int, tuple[Box, ...]]:
     if not frames:
         raise NoObject("the object has no box in any annotated frame")
     return frames
+
+
+def pick_frame(
+    frames: dict[int, tuple[Box, ...]], rate: float | None, start: float, end: float
+) -> tuple[float, tuple[Box, ...]]:
+    """(seconds, boxes) of the annotated frame nearest to the middle of the segment, the earlier of two.
+
+    Frames are numbered from 1, as `ffmpeg -i VIDEO %06d.png` does: number n is shown at (n - 1) / rate seconds.
+    Raises NoObject when no frame can be timed.
+    """
+    if rate is None:
+        raise NoObject("the video's frame rate is not known; give --fps or the videos")
+    times = {number: (number - 1) / rate for number in frames}
+    inside = [
+        number
+        for number, seconds in times.items()
+        if start - _SEGMENT_TOLERANCE_SECONDS <= seconds <= end + _SEGMENT_TOLERANCE_SECONDS
+    ]
+    if not inside:
+        raise NoObject("no annotated frame lies between start and end at this frame rate")
+    number = min(inside, key=lambda number: (abs(times[number] - (start + end) / 2), number))
+    return round(times[number], 3), frames[number]
 
 
 def _box(corners: Any) -> Box | None:
