@@ -97,7 +97,7 @@ def score(recipe: Recipe, exported: dict[str, list[Question]], allow_partial: bo
             },
             "judge": None if asks is None else {**asks.describe(), "prompt sha256": _judge_prompt(name, questions)},
         }
-    return {"benchmarks": benchmarks}
+    return {"benchmarks": benchmarks, "general": list(recipe.general)}
 
 
 def _with_rank(score: Score, questions: list[Question], margins: dict[str, float]) -> Score:
