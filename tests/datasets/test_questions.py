@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from vistadpo_plugin.datasets.questions import (
@@ -94,3 +96,31 @@ def test_no_share_and_too_few_videos() -> None:
     assert split_videos(["v"], 0, seed=0) == frozenset()
     with pytest.raises(ValueError, match="about 1 video: two are needed"):
         split_videos(["v", "v"], 0.5, seed=0)
+
+
+def test_cuts_of_one_recording_are_not_about_different_things() -> None:
+    one, cut = asked("a", "v1", "Running."), asked("b", "v2", "Cooking.")
+    one, cut = replace(one, group="upload"), replace(cut, group="upload")
+    assert IrrelevantPool([one, cut], 0).draw(one) is None
+    assert IrrelevantPool([one, replace(cut, group="other")], 0).draw(one).source.id == "b"
+
+
+def test_no_irrelevant_answer_names_what_is_shown() -> None:
+    others = [asked("b", "v2", "The big dog."), asked("c", "v3", "A boat.")]
+    assert {IrrelevantPool(others, seed).draw(asked("a", "v1", "Running.")).source.id for seed in range(9)} == {
+        "b",
+        "c",
+    }
+    shown = replace(asked("a", "v1", "Running."), shown=("dog", "cat"))
+    assert {IrrelevantPool(others, seed).draw(shown).source.id for seed in range(9)} == {"c"}
+
+
+def test_a_word_that_most_answers_have_does_not_make_them_alike() -> None:
+    others = [asked(f"q{n}", f"v{n}", f"The person lifts thing{n}.") for n in range(5)]
+    first = asked("a", "v", "The person sleeps.")
+    found = IrrelevantPool([*others, first], 0).draw(first)
+    assert found is not None and not found.close
+    # "lifts" is in no more than half of these, so it counts.
+    mixed = [*others[:2], *(asked(f"r{n}", f"w{n}", f"Rain{n} falls.") for n in range(3))]
+    drawn = {IrrelevantPool(mixed, seed).draw(asked("a", "v", "It lifts.")).source.id[0] for seed in range(20)}
+    assert drawn == {"r"}

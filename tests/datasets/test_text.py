@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from vistadpo_plugin.datasets.text import content_words, plain, question, sentence, words
+from vistadpo_plugin.datasets.text import content_words, plain, question, sentence, stems, untokenized, words
 
 
 @pytest.mark.parametrize(
@@ -41,3 +41,24 @@ def test_words_and_content_words() -> None:
     assert content_words("to pick the boy s food up") == {"pick", "boy", "food", "up"}
     # Nothing but function words: then these are what it says.
     assert content_words("on it") == {"on", "it"}
+
+
+@pytest.mark.parametrize(
+    ("tokens", "expected"),
+    [
+        ("What did n't Penny 's friend say ?", "What didn't Penny's friend say?"),
+        ("They 're late , he 'll go at 6 : 30 .", "They're late, he'll go at 6:30."),
+        ("He said : you are here .", "He said: you are here."),
+        ("Colonel Williams ' reaction", "Colonel Williams' reaction"),
+        ("Sing ' Soft Kitty ' now", "Sing ' Soft Kitty ' now"),  # which quote opens is not known
+    ],
+)
+def test_tokens_become_text_again(tokens: str, expected: str) -> None:
+    assert untokenized(tokens) == expected
+
+
+def test_stems_are_equal_for_forms_of_one_word() -> None:
+    assert stems("He turns, turned and is turning") == stems("turn")
+    assert stems("closes closing closed") == stems("close") and stems("sitting") == stems("sit") == stems("sits")
+    assert stems("Puts the books away") == stems("putting a book away")
+    assert stems("open the door") != stems("close the door") and stems("this bus") == {"bus"}

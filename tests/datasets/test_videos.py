@@ -26,6 +26,23 @@ def test_videos_are_found_in_sub_folders_by_their_names(tmp_path: Path) -> None:
         VideoIndex(tmp_path / "nowhere")
 
 
+def test_videos_that_are_folders_of_frames(tmp_path: Path) -> None:
+    for name in (
+        "bbt_frames/clip_1/00001.jpg",
+        "bbt_frames/clip_1/00002.jpg",
+        "x/clip_2/1.PNG",
+        "clip_3/a.txt",
+        "4.mp4",
+    ):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    videos = VideoIndex(tmp_path, frames_per_second=3.0)
+    assert videos.find("clip_1") == tmp_path / "bbt_frames" / "clip_1"
+    assert videos.find("clip_2") == tmp_path / "x" / "clip_2"
+    assert videos.find("clip_3") is None and videos.expected("clip_3") == tmp_path / "clip_3"
+    assert videos.find("4") is None and VideoIndex(tmp_path).find("4") is not None
+
+
 def test_a_row_names_a_video_from_its_own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "videos").mkdir()
     (tmp_path / "videos" / "1.mp4").touch()

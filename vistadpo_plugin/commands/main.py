@@ -12,7 +12,7 @@ SUBCOMMANDS = {
     "demo": "train a tiny model that hallucinates, and see what it answers before and after",
     "validate": "read every row and its video, and say precisely what is wrong with them",
     "preview": "a page to look at rows as training sees them: views, time line, box and mask",
-    "build": "grounded rows from the annotations of NExT-GQA or STAR, with a data card",
+    "build": "grounded rows from public annotations (NExT-GQA, STAR, TVQA+, Charades-STA, ...), with a data card",
     "convert": "rows to and from VistaDPO-7k's layout and the host's; PLLaVA's and LLaVA-Hound's checkpoints",
     "recipes": "list the recipes that ship, copy one, or check one: what it means, costs and needs",
     "evaluate": "benchmark tables of your models, base against tuned; or a probe of how much they look",

@@ -80,7 +80,7 @@ def accounting(account: Account) -> str:
 
 def videos_there(coverages: Sequence[Coverage]) -> str:
     """The section in which the videos that were asked for are counted by source."""
-    header = ("source", "videos named", "in the folder", "missing", f"{coverages[0].noun}s about missing videos")
+    header = ("source", "videos named", "in the folder", "missing", "entries about missing videos")
     return "## Videos\n\n" + table(header, [coverage.row() for coverage in coverages])
 
 
@@ -88,8 +88,8 @@ RULES = (
     "`rejected_irrelevant` is the right answer to a question about another video, drawn by seed: no answer of this "
     "question, without a content word in common with the question and its answers, and to a question of the same type. "
     "Words that more than half of all answers have do not count. Exceptions are counted below.",
-    "Validation holds out whole videos. Irrelevant answers come from the row's own split, so no training row holds a "
-    "held-out video or a text about one.",
+    "Validation holds out whole videos, all cuts of one recording together. Irrelevant answers come from the row's "
+    "own split, so no training row holds a held-out video or a text about one.",
 )
 
 

@@ -9,6 +9,8 @@ from vistadpo_plugin.datasets.text import stems
 
 # Sentences looked at for each question: enough for a like one, few enough for tens of thousands of questions.
 _DRAWN = 300
+# A sentence that shares more of its words is mostly the same event with a detail that the right one leaves open.
+_LIKEST = 0.5
 
 
 class LikeSentences:
@@ -28,7 +30,7 @@ class LikeSentences:
 
         It is about other recordings only. It says something that no sentence about this recording says, and leaves out
         something that the right answer says; without that it may be true. Most like is which shares the largest part of
-        the words of both. None when no sentence will do.
+        the words of both, up to half of them. None when no sentence will do.
         """
         draw = rng(self._seed, "like", question.id)
         drawn = draw.sample(self._sentences, min(_DRAWN, len(self._sentences)))
@@ -37,6 +39,6 @@ class LikeSentences:
         for text, words, recordings in drawn:
             if question.recording not in recordings and words - shown and right - words:
                 share = len(right & words) / len(right | words)
-                if share > best_share:
+                if best_share < share <= _LIKEST:
                     best, best_share = text, share
         return best

@@ -21,8 +21,9 @@ class Question:
 
     `events` and `keyframe` are seconds, `boxes` pixels of the original frame. `kind` is the question's type: questions
     of one kind have answers of one form. `wrong` is empty where a like sentence about another video is to be drawn
-    (likeness.py). `group` names the recording that the video is a cut of, where there are several of one. `notes` are
-    things to count when the question becomes a row.
+    (likeness.py). `shown` are things that the video is known to show besides: no irrelevant answer names them. `group`
+    names the recording that the video is a cut of, where there are several of one. `notes` are things to count when the
+    question becomes a row.
     """
 
     id: str
@@ -34,6 +35,7 @@ class Question:
     events: tuple[tuple[float, float], ...]
     keyframe: float | None = None
     boxes: tuple[Box, ...] = ()
+    shown: tuple[str, ...] = ()
     group: str | None = None
     notes: tuple[str, ...] = ()
 
@@ -131,15 +133,16 @@ class IrrelevantPool:
         }
 
     def draw(self, question: Question) -> Irrelevant | None:
-        """The right option of a question about another recording, which is no option of this question.
+        """The right option of a question about another recording, which is no option of this question nor `shown`.
 
-        It has no content word in common with the question and its options, so that it cannot be true by accident, and
-        its question is of the same kind; if there is none, of another kind; if every answer has a word in common, the
-        same two choices among those. Words that more than half of all answers have do not count. None when no other
-        recording has an answer at all.
+        It has no content word in common with the question, its options and what is shown, so that it cannot be true by
+        accident, and its question is of the same kind; if there is none, of another kind; if every answer has a word in
+        common, the same two choices among those. Words that more than half of all answers have do not count. None when
+        no other recording has an answer at all.
         """
-        taken = {plain(option) for option in question.options}
-        near = frozenset().union(content_words(question.prompt), *map(content_words, question.options)) - self.common
+        texts = (*question.options, *question.shown)
+        taken = {plain(text) for text in texts}
+        near = frozenset().union(content_words(question.prompt), *map(content_words, texts)) - self.common
         start = rng(self.seed, "irrelevant", question.id).random()
         for avoided in (near, frozenset()):
             for answers in (self.kinds[question.kind], self.all):

@@ -34,27 +34,27 @@ class Source:
 class Coverage:
     """The videos that usable questions are about: which of them are in the folder, and what the others would bring.
 
-    `missing` gives for each video that is not there the number of its questions, or of what else `noun` calls them.
+    `missing` gives for each video that is not there the number of its questions. `noun` is what the source calls them.
     """
 
     source: str
+    noun: str
     named: int
     missing: dict[str, int]
-    noun: str = "question"
 
     @classmethod
-    def of(cls, source: Source, questions: Sequence[Question], videos: VideoIndex) -> Coverage:
+    def of(cls, source: Source, noun: str, questions: Sequence[Question], videos: VideoIndex) -> Coverage:
         asked = Counter(question.video for question in questions)
         missing = {video: asked[video] for video in natural_order(asked) if videos.find(video) is None}
-        return cls(source.title, len(asked), missing)
+        return cls(source.title, noun, len(asked), missing)
 
     def row(self) -> tuple[str, int, int, int, int]:
-        """(source, videos named, there, missing, questions about missing ones)."""
+        """(source, videos named, there, missing, entries about missing ones)."""
         there = self.named - len(self.missing)
         return (self.source, self.named, there, len(self.missing), sum(self.missing.values()))
 
     def sentence(self) -> str:
         """The same in words."""
-        source, named, there, missing, questions = self.row()
+        source, named, there, missing, entries = self.row()
         text = f"{source}: {there} of {named} videos are in the folder"
-        return f"{text}; {missing} are missing, and {questions} {self.noun}s with them" if missing else text
+        return f"{text}; {missing} are missing, and {entries} {self.noun}s with them" if missing else text

@@ -23,7 +23,7 @@ def build(options: argparse.Namespace) -> int:
     account = Account(chosen.noun)
     videos = VideoIndex(options.videos, chosen.frames_per_second)
     source, questions = chosen.read(options, videos, account)
-    coverage = Coverage.of(source, questions, videos)
+    coverage = Coverage.of(source, account.noun, questions, videos)
     # Said even where no row is left: then it matters most.
     output.list_missing([coverage])
     drafts = draft_rows(questions, videos, output.folder, options.allow_missing_videos, options.seed, account)

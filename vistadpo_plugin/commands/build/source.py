@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from vistadpo_plugin.data.video.video import VideoError
 from vistadpo_plugin.datasets.accounting import Account
 from vistadpo_plugin.datasets.questions import Question
 from vistadpo_plugin.datasets.source import Source
-from vistadpo_plugin.datasets.videos import VideoIndex
+from vistadpo_plugin.datasets.videos import VideoIndex, frame_rate
 
 Read = Callable[[argparse.Namespace, VideoIndex, Account], tuple[Source, list[Question]]]
 
@@ -29,3 +31,17 @@ class BuildSource:
     read: Read
     noun: str = "question"
     frames_per_second: float | None = None
+
+
+def rate_by_header(videos: VideoIndex, fps: float | None) -> Callable[[str], float | None]:
+    """The frame rate of a video by its id: `fps` where given, else its header's; None for a video that is not there."""
+
+    @functools.cache
+    def rate_of(video: str) -> float | None:
+        path = videos.find(video)
+        try:
+            return fps or (frame_rate(path) if path else None)
+        except VideoError:
+            return None  # the row's own check says so
+
+    return rate_of

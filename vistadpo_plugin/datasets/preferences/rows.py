@@ -78,15 +78,14 @@ def make_rows(
 def cover(pairs: dict[str, tuple[str, Pair]], media: MediaFolder) -> list[Coverage]:
     """Which of the videos that pairs name are there, by where they come from."""
     asked: dict[str, Counter[str]] = {}
-    gone: dict[str, dict[str, int]] = {}
+    gone: set[str] = set()
     for _, pair in pairs.values():
-        source = pair.source or ""
         for video in _videos(pair):
-            asked.setdefault(source, Counter())[_name(video)] += 1
+            asked.setdefault(pair.source or "", Counter())[_name(video)] += 1
             if not _found(video, media):
-                gone.setdefault(source, {})[_name(video)] = 0
+                gone.add(_name(video))
     return [
-        Coverage(source, len(names), {video: names[video] for video in natural_order(gone.get(source, {}))}, "pair")
+        Coverage(source, "pair", len(names), {video: names[video] for video in natural_order(names) if video in gone})
         for source, names in sorted(asked.items())
     ]
 

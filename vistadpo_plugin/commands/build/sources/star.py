@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import argparse
-import functools
 from pathlib import Path
 
 from vistadpo_plugin.commands.build.numbers import rate
-from vistadpo_plugin.commands.build.source import BuildSource
-from vistadpo_plugin.data.video.video import VideoError
+from vistadpo_plugin.commands.build.source import BuildSource, rate_by_header
 from vistadpo_plugin.datasets.accounting import Account
 from vistadpo_plugin.datasets.questions import Question
 from vistadpo_plugin.datasets.source import Source
 from vistadpo_plugin.datasets.sources.star import FACTS, SHOWN_TYPES, TYPES, read_star
-from vistadpo_plugin.datasets.videos import VideoIndex, frame_rate
+from vistadpo_plugin.datasets.videos import VideoIndex
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -31,14 +29,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _read(options: argparse.Namespace, videos: VideoIndex, account: Account) -> tuple[Source, list[Question]]:
-    @functools.cache
-    def rate_of(video: str) -> float | None:
-        path = videos.find(video)
-        try:
-            return options.fps or (frame_rate(path) if path else None)
-        except VideoError:
-            return None  # the row's own check says so
-
+    rate_of = rate_by_header(videos, options.fps)
     return FACTS, read_star(options.annotations, options.types, rate_of, account)
 
 
