@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from vistadpo_plugin.data.rows.schema import Box, read_box
+from vistadpo_plugin.data.rows.values import Box, read_box
 
 TO_NATIVE = {"rejected_2": "rejected_irrelevant", "frame": "keyframe", "bbox": "box"}
 PATH_FIELDS = ("video", "clip_w", "clip_l", "keyframe")

@@ -10,7 +10,8 @@ from typing import Any
 from tqdm import tqdm
 
 from vistadpo_plugin.data.rows.grounding import GroundedRow, ground
-from vistadpo_plugin.data.rows.schema import Row, RowError, parse_row, read_box
+from vistadpo_plugin.data.rows.schema import Row, RowError, parse_row
+from vistadpo_plugin.data.rows.values import read_box
 from vistadpo_plugin.data.video.video import FrameSource, VideoError
 from vistadpo_plugin.datasets.accounting import Account
 from vistadpo_plugin.layouts.cut import Cut, copy_image, has_images, inside_cut, keyframe_cut, outside_cut, write_cuts

@@ -17,7 +17,8 @@ from vistadpo_plugin.data.rows.grounding import (
     PICTURE_LATE,
     GroundedRow,
 )
-from vistadpo_plugin.data.rows.schema import IGNORED_FIELD, NO_AREA, NO_IRRELEVANT, Box
+from vistadpo_plugin.data.rows.schema import IGNORED_FIELD, NO_IRRELEVANT, Box
+from vistadpo_plugin.data.rows.values import NO_AREA
 from vistadpo_plugin.data.video.centre_square import seen_area
 from vistadpo_plugin.data.views.keys import ViewKeys
 from vistadpo_plugin.data.views.views import missing_grounding
