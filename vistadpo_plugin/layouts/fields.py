@@ -8,10 +8,10 @@ from typing import Any
 from vistadpo_plugin.data.rows.values import Box, read_box
 
 TO_NATIVE = {"rejected_2": "rejected_irrelevant", "frame": "keyframe", "bbox": "box"}
-PATH_FIELDS = ("video", "clip_w", "clip_l", "keyframe")
+PATH_FIELDS = ("video", "clip_w", "clip_l", "keyframe", "rejected_video", "rejected_clip", "rejected_keyframe")
 ORDER = (
     "id", "video", "prompt", "chosen", "rejected", "rejected_irrelevant", "event", "clip_w", "clip_l", "keyframe",
-    "box", "group",
+    "box", "rejected_video", "rejected_clip", "rejected_keyframe", "group",
 )  # fmt: skip
 
 

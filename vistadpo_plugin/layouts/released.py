@@ -133,10 +133,13 @@ def _plan_video(plan: _Plan, grounded: GroundedRow, folder: Path, name: str) -> 
 def _plan_clips(plan: _Plan, row: Row, grounded: GroundedRow, folder: Path, name: str, fps: float) -> None:
     if plan.row.pop("event", None) is None or not row.events:
         return
-    if grounded.outside is None:
+    cuts = {"clip_w": inside_cut, "clip_l": outside_cut}
+    if row.rejected_clips:  # in place of clip_l
+        del cuts["clip_l"]
+    elif grounded.outside is None:
         plan.lost.append(LOST_EVENT)
         return
-    for field_name, cut in (("clip_w", inside_cut), ("clip_l", outside_cut)):
+    for field_name, cut in cuts.items():
         place = Path("clip") / field_name / name
         plan.cuts.append(cut(folder / place, grounded, fps))
         plan.row[field_name] = place.as_posix()

@@ -19,13 +19,12 @@ NO_VIDEO = "not a row with one video"
 def term_gaps(dataset: GroundedRows, term: str, view_keys: ViewKeys) -> Counter:
     """Why rows lack a term, counted by reason; the rows that have it are under None."""
     gaps: Counter = Counter()
-    lacks_mates = needs_mate(term, view_keys) and not dataset.has_mates
     for row in dataset.grounded:
         if row is None:
             gaps[None if term == "response" else NO_VIDEO] += 1
         else:
             reason = missing_grounding(row, term, view_keys)
-            if reason is None and lacks_mates:
+            if reason is None and needs_mate(row, term, view_keys) and not dataset.has_mates:
                 reason = NO_MATE
             gaps[reason] += 1
     return gaps
@@ -53,6 +52,9 @@ def term_table(dataset: GroundedRows, weights: dict[str, float], view_keys: View
         if term == "token":
             on_keyframe = sum(row is not None and token_view(row, view_keys) == KEYFRAME for row in dataset.grounded)
             without += f" ({on_keyframe} look at the keyframe, {have - on_keyframe} at the full video)"
+        own = sum(row is not None and bool(row.own_negatives(term)) for row in dataset.grounded)
+        if own:
+            without += f" ({own} with a rejected view of their own)"
         lines.append(f"  {term:<9}{weight:>7g}{have:>8}  {without}")
     return lines
 

@@ -200,7 +200,7 @@ def _look_at_files(
     members = list(groups.values())
     facts: dict[str, VideoFacts] = {}
     with Workers(inspect, options.workers) as workers:
-        results = workers.run(jobs, lambda job: options.time_limit + _SECONDS_A_ROW * len(job.rows))
+        results = workers.run(jobs, lambda job: options.time_limit * job.videos + _SECONDS_A_ROW * len(job.rows))
         for number, result in progress(results, len(jobs)):
             if isinstance(result, VideoResult):
                 if result.facts is not None:
@@ -229,7 +229,7 @@ def _alike(report: Report, looks: dict[str, tuple[int, ...]]) -> Iterable[Findin
 
 
 def _failure(job: VideoJob, failure: object) -> Problem:
-    name = job.rows[0].video_name
+    name = job.rows[0].video_name + (" (or a rejected video of its rows)" if job.videos > 1 else "")
     if isinstance(failure, Hung):
         return Problem(
             "file-hangs",

@@ -12,7 +12,7 @@ import imagehash
 import numpy as np
 from PIL import Image
 
-from vistadpo_plugin.data.rows.grounding import nearest_frame
+from vistadpo_plugin.data.video.intervals import nearest_frame
 
 # Where in a video frames are compared, as shares of its length.
 _PLACES = (0.1, 0.3, 0.5, 0.7, 0.9)

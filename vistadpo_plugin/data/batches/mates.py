@@ -1,16 +1,23 @@
-"""Who is whose mate: the pairing of rows about different recordings behind `vista_video_negative: other`.
+"""What a row's rejected views are drawn from in an epoch: a mate for `vista_video_negative: other`, or one of its own.
 
-The pairing is a function of (seed, epoch) alone, so a row meets the same unrelated video whatever the batch size, the
-number of ranks or a resume.
+Both are functions of (seed, epoch) alone, so a row meets the same rejected video whatever the batch size, the number of
+ranks or a resume.
 """
 
 from __future__ import annotations
 
+import dataclasses
+import zlib
 from collections.abc import Sequence
+from typing import TypeVar
 
 import numpy as np
 
+from vistadpo_plugin.data.rows.grounding import GroundedRow
+
 NO_ROW = -1
+
+Own = TypeVar("Own")
 
 
 def pair_rows(recordings: Sequence[str | None], seed: int, epoch: int) -> np.ndarray:
@@ -39,3 +46,24 @@ def pair_rows(recordings: Sequence[str | None], seed: int, epoch: int) -> np.nda
         others = layout[keys != keys[position]]
         mates[layout[position]] = rng.choice(others)
     return mates
+
+
+def draw_rejected(row: GroundedRow, seed: int, epoch: int) -> GroundedRow:
+    """The row with one rejected video, clip and keyframe of its own, where it brings several.
+
+    They take turns: the first is drawn from the seed and the row's place, and each epoch takes the next one, so a row
+    has met all of them after as many epochs as it has.
+    """
+
+    def turn(name: str, own: tuple[Own, ...]) -> tuple[Own, ...]:
+        if len(own) < 2:
+            return own
+        first = np.random.default_rng([seed, zlib.crc32(f"{row.where} {name}".encode())]).integers(len(own))
+        return (own[(int(first) + epoch) % len(own)],)
+
+    return dataclasses.replace(
+        row,
+        rejected_videos=turn("video", row.rejected_videos),
+        rejected_clips=turn("clip", row.rejected_clips),
+        rejected_keyframes=turn("keyframe", row.rejected_keyframes),
+    )

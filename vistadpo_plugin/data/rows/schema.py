@@ -7,11 +7,12 @@ read alike. README and docs describe them; `FIELDS` is the list.
 from __future__ import annotations
 
 import difflib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from vistadpo_plugin.data.rows import strict_json, values
-from vistadpo_plugin.data.rows.values import Box, RowError
+from vistadpo_plugin.data.rows.values import Box, RowError, Video
 
 FIELDS = (
     "id",
@@ -23,6 +24,9 @@ FIELDS = (
     "event",
     "keyframe",
     "box",
+    "rejected_video",
+    "rejected_clip",
+    "rejected_keyframe",
     "group",
     # the released sample's own names
     "rejected_2",
@@ -42,13 +46,14 @@ class Row:
     """One grounded preference row as its author wrote it.
 
     Times are seconds on a player's clock, boxes pixels of the original frame, paths as written. `boxes` are
-    those that have an area; `has_box` is true when there were any at all. `notes` are things worth counting once in
-    the log ("a box has no area").
+    those that have an area; `has_box` is true when there were any at all. `rejected_videos`, `rejected_clips` and
+    `rejected_keyframes` are rejected views of the row's own, any number of them. `notes` are things worth counting once
+    in the log ("a box has no area").
     """
 
     id: str
     where: str
-    video: str | tuple[str, ...]
+    video: Video
     prompt: str
     chosen: str
     rejected: str
@@ -59,6 +64,9 @@ class Row:
     has_box: bool = False
     clip_chosen: str | None = None
     clip_rejected: str | None = None
+    rejected_videos: tuple[Video, ...] = ()
+    rejected_clips: tuple[Video, ...] = ()
+    rejected_keyframes: tuple[str, ...] = ()
     group: str | None = None
     notes: tuple[str, ...] = ()
 
@@ -97,8 +105,13 @@ def parse_row(source: Any, where: str) -> Row:
     for name in ("clip_w", "clip_l", "frame"):
         if name in row and not (isinstance(row[name], str) and row[name]):
             raise RowError(where, f"`{name}` must be the path of a folder, not {row[name]!r}.", "bad-folder")
-    if ("clip_w" in row) != ("clip_l" in row):
-        raise RowError(where, "`clip_w` and `clip_l` go together; give both folders or neither.", "conflicting-fields")
+    rejected_clip = _one_of(row, "rejected_clip", "clip_l", where)
+    if ("clip_w" in row) != (rejected_clip is not None) and ("clip_w" in row or "clip_l" in row):
+        raise RowError(
+            where,
+            "`clip_w` and `clip_l` go together; give both folders or neither (`rejected_clip` may stand for `clip_l`).",
+            "conflicting-fields",
+        )
     if "clip_w" in row and "event" in row:
         raise RowError(
             where, "`event` and `clip_w`/`clip_l` both say where the clip is; keep one of them.", "conflicting-fields"
@@ -118,20 +131,26 @@ def parse_row(source: Any, where: str) -> Row:
         has_box=bool(boxes or box_notes),
         clip_chosen=row.get("clip_w"),
         clip_rejected=row.get("clip_l"),
+        rejected_videos=values.videos(row.get("rejected_video"), "rejected_video", where),
+        rejected_clips=values.videos(row.get("rejected_clip"), "rejected_clip", where),
+        rejected_keyframes=values.images(row.get("rejected_keyframe"), "rejected_keyframe", where),
         group=values.group(row.get("group"), where),
         notes=tuple(notes + box_notes),
     )
 
 
+_MAY_BE_EMPTY = ("event", "box", "bbox", "rejected_video", "rejected_clip", "rejected_keyframe")
+
+
 def _is_empty_grounding(name: str, value: Any) -> bool:
-    """No events, or no boxes: as good as no field."""
-    return name in ("event", "box", "bbox") and value == []
+    """No events, no boxes, no rejected views: as good as no field."""
+    return name in _MAY_BE_EMPTY and value == []
 
 
 def _check_characters(row: dict[str, Any], where: str) -> None:
     """JSON can spell half of a surrogate pair, which is no character: no tokenizer and no file name takes it."""
     for name, value in row.items():
-        for text in (name, *(value if isinstance(value, list) else [value])):
+        for text in (name, *_items(value)):
             if isinstance(text, str) and not text.isascii():
                 try:
                     text.encode()
@@ -139,6 +158,17 @@ def _check_characters(row: dict[str, Any], where: str) -> None:
                     raise RowError(
                         where, f"`{name!a}` holds half a surrogate pair, which is no character.", "bad-characters"
                     ) from None
+
+
+def _items(value: Any) -> Iterator[Any]:
+    """What a list holds, at any depth; the value itself where it is none."""
+    left = [value]
+    while left:
+        item = left.pop()
+        if isinstance(item, list):
+            left += item
+        else:
+            yield item
 
 
 def _unknown_fields(row: dict[str, Any], where: str) -> list[str]:

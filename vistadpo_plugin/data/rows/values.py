@@ -9,9 +9,13 @@ import re
 from typing import Any
 
 from vistadpo_plugin.arguments import is_finite_number
+from vistadpo_plugin.data.video.video import IMAGE_SUFFIXES
 
 VIDEO_PLACEHOLDER = "<video>"
 _OTHER_PLACEHOLDERS = ("<image>", "<audio>")
+
+Video = str | tuple[str, ...]
+"""A file, a folder of frames, or a list of frames."""
 
 Box = tuple[float, float, float, float]
 """x, y, width, height in pixels of the original frame as players show it; (x, y) is the top-left corner."""
@@ -48,7 +52,7 @@ def group(value: Any, where: str) -> str | None:
     return str(value)
 
 
-def video(value: Any, where: str) -> str | tuple[str, ...]:
+def video(value: Any, where: str) -> Video:
     if isinstance(value, str) and value:
         return value
     if isinstance(value, list) and value and all(isinstance(frame, str) and frame for frame in value):
@@ -58,6 +62,48 @@ def video(value: Any, where: str) -> str | tuple[str, ...]:
     raise RowError(
         where, f"`video` must be a file, a folder of frames or a list of frames, not {_short(value)}.", "bad-video"
     )
+
+
+def videos(value: Any, name: str, where: str) -> tuple[Video, ...]:
+    """One video or several: a list of images is one, any other list is several, each a path or a list of images."""
+    if value is None:
+        return ()
+    items = [value] if isinstance(value, str) or _are_images(value) else value
+    if isinstance(items, list) and items and all(_are_images(item) or _is_path(item) for item in items):
+        return tuple(item if isinstance(item, str) else tuple(item) for item in items)
+    raise RowError(
+        where,
+        f"`{name}` must be a video (a file, a folder of frames or a list of images) or a list of videos, "
+        f"not {_short(value)}.",
+        "bad-rejected-view",
+    )
+
+
+def images(value: Any, name: str, where: str) -> tuple[str, ...]:
+    """The path of an image or of a folder of them, or a list of such paths."""
+    if value is None:
+        return ()
+    items = value if isinstance(value, list) else [value]
+    if items and all(isinstance(item, str) and item for item in items):
+        return tuple(items)
+    raise RowError(
+        where,
+        f"`{name}` must be the path of an image or of a folder of images, or a list of paths, not {_short(value)}.",
+        "bad-rejected-view",
+    )
+
+
+def _are_images(value: Any) -> bool:
+    return isinstance(value, list) and bool(value) and all(isinstance(item, str) and _is_image(item) for item in value)
+
+
+def _is_path(value: Any) -> bool:
+    """Of a video: what is named as an image is one of a list's images, and no video among others."""
+    return isinstance(value, str) and bool(value) and not _is_image(value)
+
+
+def _is_image(path: str) -> bool:
+    return path.lower().endswith(IMAGE_SUFFIXES)
 
 
 def _text(value: Any, name: str, where: str) -> str:
