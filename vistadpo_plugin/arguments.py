@@ -73,6 +73,11 @@ class VistaArguments:
     vista_clip_frames: int | None = field(
         default=None, metadata={"help": "Frames of the clip views; as many as the full view has when absent."}
     )
+    vista_heed_holds: bool = field(
+        default=True,
+        metadata={"help": "A term is off for the rows whose `holds_in_rejected_view` names it; false: the field is "
+                          "ignored, to find out what it is worth."},
+    )  # fmt: skip
     vista_prefix_sharing: bool = field(
         default=True,
         metadata={"help": "Answers on the same view share their video and prompt in one packed row; false: one row an "

@@ -151,6 +151,34 @@ def test_a_step_is_that_of_plain_transformers_on_the_named_files(
     assert largest > 0
 
 
+def test_a_row_whose_answer_holds_there_leaves_the_terms(
+    demo: Demo, own_rows: tuple[Path, list[dict[str, Any]]], on_rows: dict[str, Any], other_model: str, tmp_path: Path
+) -> None:
+    """Values by plain transformers over the rows that are left; said once in the log; and ignored when told so."""
+    media, rows = own_rows
+    folder, found = tmp_path / "holds", {}
+    shutil.copytree(media, folder)
+    rows = [rows[0], {**rows[1], "holds_in_rejected_view": True}, {**rows[2], "holds_in_rejected_view": ["clip"]}]
+    write_rows(folder, rows)
+
+    def look(model: Any, batch: dict[str, Any]) -> None:
+        found["slow"], _ = truth_of(demo, model, batch, rows, folder, other_model)
+
+    args = {**on_rows, "dataset_dir": str(folder), "media_dir": str(folder)}
+    with keep_log([]) as said:
+        log = run_recipe(args, FirstBatch(look)).log[0]
+    counts = {"response": 3, "video": 2, "clip": 1, "object": 2, "token": 3}
+    (table,) = [message for message in said if "VistaDPO train dataset" in message]
+    lines = {line.split()[0]: line for line in table.splitlines() if line.strip()}
+    for term, losses in found["slow"].losses.items():
+        assert log[f"vista/{term}_rows"] == len(losses) == counts[term]
+        assert log[f"vista/{term}_loss"] == pytest.approx(losses.mean().item(), abs=2e-4), term
+        reason = f"{3 - counts[term]} the chosen answer stays true in the rejected view"
+        assert (reason in lines[term]) == (counts[term] < 3)
+    ignoring = run_recipe({**args, "vista_heed_holds": False}).log[0]
+    assert [ignoring[f"vista/{term}_rows"] for term in counts] == [3] * 5
+
+
 def test_policy_equal_to_reference_gives_log_2(on_rows: dict[str, Any]) -> None:
     """(1 + 1 + 0.4 + 0.2 + 0.1) log 2 = 1.8715."""
     log = run_recipe({key: value for key, value in on_rows.items() if key != "ref_model"}).log[0]

@@ -101,6 +101,11 @@ KINDS = {
         "`rejected_video`, `rejected_clip` or `rejected_keyframe` is no path",
         "Write a path, a list of images (one video of them), or a list of videos.",
     ),
+    "bad-holds": Kind(
+        ERROR,
+        "`holds_in_rejected_view` is neither true, false nor a list of terms",
+        "Write true, false, or a list of video, clip and object.",
+    ),
     # its files, from data/grounding.py and data/video.py
     "rejected-is-preferred": Kind(
         ERROR, "a rejected view is the row's own preferred one", "Name another, or remove the field."

@@ -93,6 +93,28 @@ def test_what_a_rejected_clip_goes_with() -> None:
         assert "`clip_w` and `clip_l` go together" in refusal(**alone)
 
 
+@pytest.mark.parametrize(
+    ("given", "terms"),
+    [
+        (True, ("video", "clip", "object")),
+        (False, ()),
+        (None, ()),
+        ([], ()),
+        (["object"], ("object",)),
+        (["clip", "video", "clip"], ("video", "clip")),
+    ],
+)
+def test_where_the_chosen_answer_holds(given: object, terms: tuple[str, ...]) -> None:
+    assert parse(holds_in_rejected_view=given).holds == terms
+
+
+@pytest.mark.parametrize("given", ["video", "true", 1, 0, ["token"], ["response"], [True], [["video"]], {}, ["Video"]])
+def test_anything_else_holds_nowhere_and_is_refused(given: object) -> None:
+    assert "`holds_in_rejected_view` must be true, false, or a list of video, clip, object" in refusal(
+        holds_in_rejected_view=given
+    )
+
+
 def test_half_a_character_deep_in_a_list_is_refused() -> None:
     assert "half a surrogate pair" in refusal(rejected_video=["a.mp4", ["b.png", "\ud83d.png"]])
 

@@ -142,6 +142,11 @@ def test_a_rejected_view_of_the_rows_own_counts_for_that_view_alone(
     assert others(first, with_own(one, drawn=one)) == {view}
 
 
+def test_where_the_answer_holds_changes_no_score(keys: Callable[..., dict[str, str]], row: dict[str, Any]) -> None:
+    grounding = replace(row["grounding"], holds=("video",))
+    assert keys(row={**row["row"], "grounded": grounding.to_json()}, grounding=grounding) == keys()
+
+
 def test_a_row_with_a_rejected_video_needs_no_mate(
     keys: Callable[..., dict[str, str]], row: dict[str, Any], tmp_path: Path
 ) -> None:

@@ -55,7 +55,7 @@ class GroundedRow:
     that people write. `group` names the recording that the video is of. `off` says why a grounding is missing: keys
     `event` and `outside` (clip term), `keyframe` and `box` (object term). `rejected_videos`, `rejected_clips` and
     `rejected_keyframes` are what the row brings for the rejected views itself; with several the first is looked at, see
-    `mates.draw_rejected`.
+    `mates.draw_rejected`. `holds` are the terms in whose rejected view the chosen answer stays true.
     """
 
     id: str
@@ -74,6 +74,7 @@ class GroundedRow:
     rejected_videos: tuple[Video, ...] = ()
     rejected_clips: tuple[Video, ...] = ()
     rejected_keyframes: tuple[str, ...] = ()
+    holds: tuple[str, ...] = ()
     off: dict[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
@@ -131,6 +132,7 @@ def assume_files(row: Row) -> GroundedRow:
         rejected_videos=row.rejected_videos,
         rejected_clips=row.rejected_clips,
         rejected_keyframes=row.rejected_keyframes,
+        holds=row.holds,
         off=_missing(row, row.keyframe, row.boxes),
         notes=row.notes,
     )
@@ -192,6 +194,7 @@ def _ground(row: Row, media_dir: str, images_fps: float) -> GroundedRow:
         rejected_videos=rejected["video"],
         rejected_clips=rejected["clip"],
         rejected_keyframes=rejected["keyframe"],  # type: ignore[arg-type]
+        holds=row.holds,
         off=_missing(row, keyframe, boxes) | off,
         notes=tuple(notes + keyframe_notes + box_notes),
     )

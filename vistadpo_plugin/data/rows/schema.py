@@ -27,6 +27,7 @@ FIELDS = (
     "rejected_video",
     "rejected_clip",
     "rejected_keyframe",
+    "holds_in_rejected_view",
     "group",
     # the released sample's own names
     "rejected_2",
@@ -47,8 +48,8 @@ class Row:
 
     Times are seconds on a player's clock, boxes pixels of the original frame, paths as written. `boxes` are
     those that have an area; `has_box` is true when there were any at all. `rejected_videos`, `rejected_clips` and
-    `rejected_keyframes` are rejected views of the row's own, any number of them. `notes` are things worth counting once
-    in the log ("a box has no area").
+    `rejected_keyframes` are rejected views of the row's own, any number of them; `holds` names the terms in whose
+    rejected view `chosen` stays true. `notes` are things worth counting once in the log ("a box has no area").
     """
 
     id: str
@@ -67,6 +68,7 @@ class Row:
     rejected_videos: tuple[Video, ...] = ()
     rejected_clips: tuple[Video, ...] = ()
     rejected_keyframes: tuple[str, ...] = ()
+    holds: tuple[str, ...] = ()
     group: str | None = None
     notes: tuple[str, ...] = ()
 
@@ -134,6 +136,7 @@ def parse_row(source: Any, where: str) -> Row:
         rejected_videos=values.videos(row.get("rejected_video"), "rejected_video", where),
         rejected_clips=values.videos(row.get("rejected_clip"), "rejected_clip", where),
         rejected_keyframes=values.images(row.get("rejected_keyframe"), "rejected_keyframe", where),
+        holds=values.holds(row.get("holds_in_rejected_view"), where),
         group=values.group(row.get("group"), where),
         notes=tuple(notes + box_notes),
     )

@@ -20,6 +20,9 @@ Video = str | tuple[str, ...]
 Box = tuple[float, float, float, float]
 """x, y, width, height in pixels of the original frame as players show it; (x, y) is the top-left corner."""
 
+VIEW_TERMS = ("video", "clip", "object")
+"""The terms that hold a preferred view against a rejected one."""
+
 NO_AREA = "a box has no area and is left out"
 
 
@@ -50,6 +53,19 @@ def group(value: Any, where: str) -> str | None:
             "bad-group",
         )
     return str(value)
+
+
+def holds(value: Any, where: str) -> tuple[str, ...]:
+    """True, false, or a list of terms -> the terms in whose rejected view the chosen answer stays true."""
+    if value is None or isinstance(value, bool):
+        return VIEW_TERMS if value else ()
+    if isinstance(value, list) and all(term in VIEW_TERMS for term in value):
+        return tuple(term for term in VIEW_TERMS if term in value)
+    raise RowError(
+        where,
+        f"`holds_in_rejected_view` must be true, false, or a list of {', '.join(VIEW_TERMS)}, not {_short(value)}.",
+        "bad-holds",
+    )
 
 
 def video(value: Any, where: str) -> Video:

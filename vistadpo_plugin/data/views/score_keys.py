@@ -54,10 +54,11 @@ def score_keys(
 
 
 def _without_negatives(text: str, grounding: GroundedRow) -> str:
-    """The row as JSON `text`, without what only one rejected view depends on."""
-    if not any(grounding.own_negatives(term) for term in TERM_OF.values()):
+    """The row as JSON `text`, without what only one rejected view depends on, and whether that is looked at."""
+    if not grounding.holds and not any(grounding.own_negatives(term) for term in TERM_OF.values()):
         return text
-    return dataclasses.replace(grounding, rejected_videos=(), rejected_clips=(), rejected_keyframes=()).to_json()
+    rest = dataclasses.replace(grounding, rejected_videos=(), rejected_clips=(), rejected_keyframes=(), holds=())
+    return rest.to_json()
 
 
 def _negative(view: str, row: GroundedRow, mate: GroundedRow | None, views: ViewBuilder) -> str | None:

@@ -40,6 +40,7 @@ OWN = "own"
 """A rejected view that the row brings itself, in place of the recipe's."""
 
 NO_MATE = "no other video in the data set"
+HOLDS = "the chosen answer stays true in the rejected view"
 
 Selector = Callable[[np.ndarray], list[int]]
 """Times of all frames of a source (n,) -> indices of the frames a view takes."""
@@ -63,7 +64,15 @@ class SampledFrames(list):
 
 
 def missing_grounding(row: GroundedRow, term: str, view_keys: ViewKeys) -> str | None:
-    """Why the row cannot carry the term, or None when it can. A mate, where one is needed, is not looked at."""
+    """Why the row does not carry the term, or None when it does. A mate, where one is needed, is not looked at."""
+    reason = _lacking(row, term, view_keys)
+    if reason is None and view_keys.heed_holds and term in row.holds:
+        return HOLDS
+    return reason
+
+
+def _lacking(row: GroundedRow, term: str, view_keys: ViewKeys) -> str | None:
+    """What of the term's two views cannot be had."""
     kind = negative_kind(row, term, view_keys)
     if term == "clip":
         if "event" in row.off:
