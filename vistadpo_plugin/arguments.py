@@ -56,6 +56,11 @@ class VistaArguments:
         metadata={"help": "Rejected view of the video term where a row brings no `rejected_video`: the video of the "
                           "row's mate, noise, black frames, or the same frames reversed or shuffled."},
     )  # fmt: skip
+    vista_mates: Literal["random", "alike"] = field(
+        default="random",
+        metadata={"help": "Which other row's video is a row's mate: any, drawn anew every epoch, or one of those that "
+                          "look most like its own and are another recording."},
+    )  # fmt: skip
     vista_clip_negative: Literal["non_event", "other", "noise", "black", "reverse", "shuffle"] = field(
         default="non_event",
         metadata={"help": "Rejected view of the clip term where a row brings no `rejected_clip`: the longest stretch "

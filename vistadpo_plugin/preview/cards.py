@@ -25,7 +25,7 @@ class Card:
 
 def make_cards(candidates: Sequence[Candidate], chosen: Sequence[int], settings: PreviewSettings) -> list[Card]:
     """The rows at these indices. What they are shown with depends on all candidates: the mates come from them."""
-    builder, mates = settings.builder(), find_mates(candidates, settings.pairing_seed)
+    builder, mates = settings.builder(), find_mates(candidates, settings)
     cards = []
     for index in chosen:
         candidate, error, shown = candidates[index], candidates[index].error, None

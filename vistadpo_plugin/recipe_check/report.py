@@ -118,6 +118,9 @@ def _rows(recipe: Recipe, rows: tokens.Rows) -> Iterator[str]:
     yield f"{kinds.pop('rows')} rows in {', '.join(rows.files)}"
     yield f"with {', '.join(f'{kind} {count}' for kind, count in kinds.items())}; of these a term has"
     yield from term_table(rows.grounded, recipe.finetuning.weights, ViewKeys.of(recipe.finetuning))
+    if recipe.finetuning.vista_mates == "alike":
+        videos = len({key for key in rows.grounded.video_keys if key is not None})
+        yield f"`vista_mates: alike` reads 5 frames of each of {videos} videos before the first step of a run."
     if rows.bad:
         yield f"{rows.bad} rows cannot be used; `vistadpo validate` says why."
 

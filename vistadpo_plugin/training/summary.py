@@ -60,9 +60,14 @@ def term_table(dataset: GroundedRows, weights: dict[str, float], view_keys: View
 
 
 def summarize(
-    name: str, dataset: GroundedRows, weights: dict[str, float], view_keys: ViewKeys, view_tokens: dict[str, str]
+    name: str,
+    dataset: GroundedRows,
+    weights: dict[str, float],
+    view_keys: ViewKeys,
+    view_tokens: dict[str, str],
+    mates: str | None = None,
 ) -> str:
-    """The table of the terms, tokens per view, and what else was noted of the rows."""
+    """The table of the terms, tokens per view, and what else was noted of the rows; `mates`: how they are chosen."""
     videos = len({key for key in dataset.video_keys if key is not None})
     lines = [f"VistaDPO {name}: {len(dataset)} rows, {videos} videos", *term_table(dataset, weights, view_keys)]
     recordings = len({key for key in dataset.recordings if key is not None})
@@ -72,6 +77,8 @@ def summarize(
             "never each other's unrelated video"
         )
     lines += [f"  {view}: {tokens}" for view, tokens in view_tokens.items()]
+    if mates is not None:
+        lines.append(f"  {mates}")
     notes = Counter(note for row in dataset.grounded if row is not None for note in set(row.notes))
     lines += [f"  note: {note} ({plural(count, 'row')})" for note, count in notes.most_common()]
     written = box_style(dataset.grounded)

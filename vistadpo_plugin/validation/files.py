@@ -16,7 +16,7 @@ from vistadpo_plugin.data.rows.schema import Row, RowError
 from vistadpo_plugin.data.rows.values import Video
 from vistadpo_plugin.data.video.intervals import between, inside_events, nearest_frame
 from vistadpo_plugin.data.video.video import FrameSource, VideoError, frame_size, image_size, open_image
-from vistadpo_plugin.validation.looks import look, places
+from vistadpo_plugin.data.views.looks import look, places
 
 
 @dataclass(frozen=True)

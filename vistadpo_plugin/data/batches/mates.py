@@ -13,6 +13,7 @@ from typing import TypeVar
 
 import numpy as np
 
+from vistadpo_plugin.data.batches.likeness import Likeness
 from vistadpo_plugin.data.rows.grounding import GroundedRow
 
 NO_ROW = -1
@@ -45,6 +46,42 @@ def pair_rows(recordings: Sequence[str | None], seed: int, epoch: int) -> np.nda
     for position in np.flatnonzero(mates[layout] == NO_ROW):
         others = layout[keys != keys[position]]
         mates[layout[position]] = rng.choice(others)
+    return mates
+
+
+def pair_alike(
+    recordings: Sequence[str | None], videos: Sequence[str | None], alike: Likeness, seed: int, epoch: int
+) -> np.ndarray:
+    """As `pair_rows`, but with the rows of `videos` (keys) whose videos look most like a row's own.
+
+    Row by row in random order, each that has no mate yet takes the first row without one among the videos most like its
+    own, and both are mates. Where none of these is left it borrows a row of the video most like its own. A video that
+    none looks like, or nothing is known of, has its rows paired as by `pair_rows`.
+    """
+    mates = pair_rows(recordings, seed, epoch)
+    rng = np.random.default_rng([seed, epoch])
+    members: dict[str, list[int]] = {}
+    taking = [row for row in rng.permutation(len(videos)).tolist() if alike.nearest.get(videos[row])]
+    for row in taking:
+        members.setdefault(videos[row], []).append(row)  # type: ignore[arg-type]
+    free = {video: list(rows) for video, rows in members.items()}
+    chosen: dict[int, int] = {}
+    for row in taking:
+        if row in chosen:
+            continue
+        near = [video for video, _ in alike.nearest[videos[row]] if video in members]  # type: ignore[index]
+        for video in near:
+            while free[video] and free[video][-1] in chosen:
+                free[video].pop()
+            if free[video]:
+                other = free[video].pop()
+                chosen[row], chosen[other] = other, row
+                break
+        else:
+            if near:
+                chosen[row] = int(rng.choice(members[near[0]]))
+    for row, mate in chosen.items():
+        mates[row] = mate
     return mates
 
 

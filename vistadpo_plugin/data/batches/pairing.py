@@ -12,7 +12,8 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset, Sampler
 
-from vistadpo_plugin.data.batches.mates import NO_ROW, draw_rejected, pair_rows
+from vistadpo_plugin.data.batches.likeness import Likeness
+from vistadpo_plugin.data.batches.mates import NO_ROW, draw_rejected, pair_alike, pair_rows
 from vistadpo_plugin.data.rows.grounded_rows import GroundedRows
 from vistadpo_plugin.data.rows.grounding import GroundedRow
 from vistadpo_plugin.data.views.score_keys import score_keys
@@ -28,13 +29,17 @@ class Pick(NamedTuple):
 
 
 class PairedRows(GroundedRows, Dataset):
-    """Processed rows with their groundings parsed once; an item is (row, its mate or None)."""
+    """Processed rows with their groundings parsed once; an item is (row, its mate or None).
+
+    `alike`, once it is set, says which videos look alike, and rows of these are mates.
+    """
 
     def __init__(self, rows: Any, seed: int):
         super().__init__([GroundedRow.from_json(text) if text else None for text in rows["grounded"]])
         self.rows = rows
         self.seed = seed
         self.epoch = 0
+        self.alike: Likeness | None = None
         self.reference_keys: list[dict[str, str]] | None = None
 
     def __getitem__(self, pick: Pick) -> dict[str, Any]:
@@ -65,8 +70,11 @@ class PairedRows(GroundedRows, Dataset):
         self.epoch = epoch
 
     def mates(self) -> np.ndarray:
-        """The pairing of the current epoch, see `pair_rows`."""
-        return pair_rows(self.recordings, self.seed, self._drawing(self.epoch))
+        """The pairing of the current epoch, see `pair_rows` and `pair_alike`."""
+        epoch = self._drawing(self.epoch)
+        if self.alike is not None:
+            return pair_alike(self.recordings, self.video_keys, self.alike, self.seed, epoch)
+        return pair_rows(self.recordings, self.seed, epoch)
 
     def _drawing(self, epoch: int) -> int:
         """The epoch whose drawing an epoch has."""
