@@ -109,7 +109,7 @@ def test_rows_of_every_layout(build: Callable[..., int], tmp_path: Path, videos:
         "chosen": "A man runs fast.",
         "rejected": "A dog sleeps 0 times.",
     }
-    assert rows["temple.json[1]"]["rejected_video"] == str(videos / "webvid" / "1.mp4")
+    assert parse_row(rows["temple.json[1]"], "").rejected_videos == (str(videos / "webvid" / "1.mp4"),)
     assert parse_row(rows["rrpo.json[1]"], "").prompt == "<video>\nWho?"
 
 
@@ -137,7 +137,7 @@ def test_every_pair_and_every_missing_video_is_accounted_for(
         f"webvid: 2 of 3 videos are in the folder; 1 are missing, and 2 pairs with them: {listed}",
     ]
     assert listed.read_text().splitlines() == ["v_gone", "/mnt/clips/none.mp4", "webvid/gone"]
-    assert "17k.jsonl: 6 pairs in the layout llava-hound" in printed
+    assert "17k.jsonl: 6 pairs in the layout llava-hound" in printed and "ignored" not in printed
     report = read_jsonl(tmp_path / "out" / "rows.report.jsonl")
     named = {entry["where"]: entry["detail"] for entry in report if "not in the folder" in entry["reason"]}
     assert named == {

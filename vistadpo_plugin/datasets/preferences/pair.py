@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from vistadpo_plugin.data.rows.schema import VIDEO_PLACEHOLDER
+from vistadpo_plugin.data.rows.values import VIDEO_PLACEHOLDER
 
 Video = str | tuple[str, ...]
 """The path of a video or of a folder of frames, or those of its frames in order, as the file of pairs writes them."""
