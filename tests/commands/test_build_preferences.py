@@ -113,6 +113,22 @@ def test_rows_of_every_layout(build: Callable[..., int], tmp_path: Path, videos:
     assert parse_row(rows["rrpo.json[1]"], "").prompt == "<video>\nWho?"
 
 
+def test_images_as_frames(build: Callable[..., int], tmp_path: Path, videos: Path) -> None:
+    """Taken for a video where the user says so; a frame that is missing makes the video missing."""
+    frames = [f"4/c01_{number:04d}.jpeg" for number in (1, 2, 3)]
+    pairs = [
+        {"prompt": "<image><image><image>Who?", "chosen": "A man.", "rejected": "A cat.", "images": images}
+        for images in (frames, [*frames, "4/c01_0009.jpeg"])
+    ]
+    (tmp_path / "trl.json").write_text(json.dumps(pairs))
+    assert build(files=("trl.json",)) == 2
+    assert build("--images-are-frames", files=("trl.json",)) == 0
+    rows = rows_of(tmp_path / "out")
+    assert {name: row["video"] for name, row in rows.items()} == {"trl.json[0]": [str(videos / one) for one in frames]}
+    (missing,) = read_jsonl(tmp_path / "out" / "rows.report.jsonl")
+    assert missing["reason"] == "its video is not in the folder (of 4)"
+
+
 def test_every_pair_and_every_missing_video_is_accounted_for(
     build: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

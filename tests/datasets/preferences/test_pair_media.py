@@ -22,7 +22,7 @@ def test_below_the_folder_with_any_video_ending_or_as_frames(tmp_path: Path) -> 
     assert media.find("webvid/1.mp4") == media.find("webvid/1") == media.find("/webvid/1") == tmp_path / "webvid/1.mp4"
     assert media.find("webvid/2.mp4") == tmp_path / "webvid/2.mkv"
     assert media.find("v_x.3") == tmp_path / "v_x.3"  # a dot in a name is no ending
-    assert media.find("empty") is None and media.find("webvid/3") is None
+    assert media.find("empty") is None and media.find("webvid/3") is None and media.find("a" * 5000) is None
     assert media.expected("webvid/3.mp4") == tmp_path / "webvid/3.mp4"
 
 

@@ -18,6 +18,7 @@ class MediaFolder:
             raise ValueError(f"the folder of videos {folder} does not exist.")
         self.folder = folder
         self.doubles: dict[str, list[str]] = {}
+        self._known: dict[str, Path | None] = {}
 
     def find(self, name: str) -> Path | None:
         """The file or folder of frames that `name` means, or None.
@@ -26,7 +27,11 @@ class MediaFolder:
         is a whole one; else what has its last part for a name, ending aside, wherever below the folder it lies. Of
         several such the one whose folders agree with most of the path, the first of those that agree alike.
         """
-        path = PurePosixPath(name.replace("\\", "/"))
+        if name not in self._known:
+            self._known[name] = self._look_for(PurePosixPath(name.replace("\\", "/")))
+        return self._known[name]
+
+    def _look_for(self, path: PurePosixPath) -> Path | None:
         direct = self._at(self.folder / str(path).lstrip("/"))
         if direct is None and path.is_absolute():
             direct = self._at(Path(path))
@@ -38,10 +43,11 @@ class MediaFolder:
 
     @staticmethod
     def _at(path: Path) -> Path | None:
-        if path.is_dir():
+        # os.path's own, which take a name that no file can have for one that is not there.
+        if os.path.isdir(path):
             return path if any(name.lower().endswith(IMAGE_SUFFIXES) for name in os.listdir(path)) else None
         for candidate in (path, *(_other_ending(path, suffix) for suffix in VIDEO_SUFFIXES)):
-            if candidate.is_file():
+            if os.path.isfile(candidate):
                 return candidate
         return None
 
