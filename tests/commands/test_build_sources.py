@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 import yaml
-from conftest import SHARED
+from conftest import SHARED, Run
 from data.barcode_video import codes, write_video
 from intervals_made import (
     ACTIVITYNET,
@@ -33,6 +33,7 @@ from vidstg_made import ANNOTATIONS, vidor, write_vidor, write_vidstg
 
 from vistadpo_plugin.arguments import VistaArguments
 from vistadpo_plugin.commands.build import main
+from vistadpo_plugin.commands.validate import main as validate
 from vistadpo_plugin.data.rows.grounding import ground
 from vistadpo_plugin.data.rows.schema import parse_row
 from vistadpo_plugin.data.views.keys import ViewKeys
@@ -146,6 +147,15 @@ def test_tvqa_plus_on_folders_of_frames(tmp_path: Path, capsys: pytest.CaptureFi
     assert "left out: its folder does not hold the frames 1, 2, 3 and so on without gaps" in printed
     assert "TVQA+: 2 of 3 videos are in the folder; 1 are missing, and 3 questions with them" in printed
     assert len(rows) == 4 and (tmp_path / "out" / "rows.missing.txt").read_text() == f"{list(CLIPS)[3]}\n"
+
+
+def test_tvqa_plus_validates_and_trains_at_once(tmp_path: Path, train: Callable[..., Run]) -> None:
+    """With the line `video_fps: 3` that the build prints, and `--video-fps 3`."""
+    output = tmp_path / "out" / "rows.jsonl"
+    assert build("tvqa-plus", write_tvqa_plus(tmp_path), write_frames(tmp_path / "frames"), output) == 0
+    assert validate([str(output), "--video-fps", "3"]) == 0
+    run = train(dataset="rows", dataset_dir=str(output.parent), media_dir=None, video_fps=3, max_steps=2, seed=1)
+    assert sum(run.series("vista/clip_rows")) > 0 and sum(run.series("vista/object_rows")) > 0
 
 
 def test_charades_sta_with_star_s_boxes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -76,7 +76,7 @@ def _anchors(way: str, event: Event, video: list[Event]) -> dict[Event, list[Eve
 
     found = {}
     for anchor in video:
-        twice = any(_apart(other, anchor) and other.stems == anchor.stems for other in video)
+        twice = any(_span(other) != _span(anchor) and other.stems == anchor.stems for other in video)
         if twice or not precedes(anchor, event) or not _differ(anchor, event):
             continue  # what happens twice names no time
         over = [other for other in video if precedes(other, anchor)]
