@@ -93,6 +93,11 @@ def test_holds_the_package_and_nothing_else(names: list[str]) -> None:
     assert [name for name in names if name.startswith("vistadpo_plugin/startup") or "test" in name] == []
 
 
+def test_holds_the_tasks_for_lmms_eval(names: list[str]) -> None:
+    folder = "vistadpo_plugin/evaluation/lmms_eval/tasks"
+    assert {f"{folder}/{name}" for name in ("videohallucer.yaml", "eventhallusion.yaml", "stub.jsonl")} <= set(names)
+
+
 def test_command_and_pinned_host_are_declared(wheel: Path, names: list[str]) -> None:
     read = {name.split("/")[1]: zipfile.ZipFile(wheel).read(name).decode() for name in names if ".dist-info/" in name}
     assert "vistadpo = vistadpo_plugin.commands.main:main" in read["entry_points.txt"]

@@ -53,18 +53,23 @@ class VistaArguments:
     )  # fmt: skip
     vista_video_negative: Literal["other", "noise", "black", "reverse", "shuffle"] = field(
         default="other",
-        metadata={"help": "Rejected view of the video term: the video of the row's mate, noise, black frames, or the "
-                          "same frames reversed or shuffled."},
+        metadata={"help": "Rejected view of the video term where a row brings no `rejected_video`: the video of the "
+                          "row's mate, noise, black frames, or the same frames reversed or shuffled."},
+    )  # fmt: skip
+    vista_mates: Literal["random", "alike"] = field(
+        default="random",
+        metadata={"help": "Which other row's video is a row's mate: any, drawn anew every epoch, or one of those that "
+                          "look most like its own and are another recording."},
     )  # fmt: skip
     vista_clip_negative: Literal["non_event", "other", "noise", "black", "reverse", "shuffle"] = field(
         default="non_event",
-        metadata={"help": "Rejected view of the clip term: the longest stretch without the event, or as for the video "
-                          "term."},
+        metadata={"help": "Rejected view of the clip term where a row brings no `rejected_clip`: the longest stretch "
+                          "without the event, or as for the video term."},
     )  # fmt: skip
     vista_object_negative: Literal["mask", "move", "black", "noise"] = field(
         default="mask",
-        metadata={"help": "Rejected view of the object term: the box masked, the object moved to the far corner, or a "
-                          "black or noise frame."},
+        metadata={"help": "Rejected view of the object term where a row brings no `rejected_keyframe`: the box "
+                          "masked, the object moved to the far corner, or a black or noise frame."},
     )  # fmt: skip
     vista_mask_fill: Literal["mean", "black", "white", "blur"] = field(
         default="mean",
@@ -73,6 +78,11 @@ class VistaArguments:
     vista_clip_frames: int | None = field(
         default=None, metadata={"help": "Frames of the clip views; as many as the full view has when absent."}
     )
+    vista_heed_holds: bool = field(
+        default=True,
+        metadata={"help": "A term is off for the rows whose `holds_in_rejected_view` names it; false: the field is "
+                          "ignored, to find out what it is worth."},
+    )  # fmt: skip
     vista_prefix_sharing: bool = field(
         default=True,
         metadata={"help": "Answers on the same view share their video and prompt in one packed row; false: one row an "

@@ -107,6 +107,39 @@ def test_both_layouts_show_training_the_same_frames(convert: Callable[..., Any],
         assert codes(views[0][view]) == codes(views[1][view])
 
 
+def test_rejected_views_of_a_rows_own_go_along(
+    convert: Callable[..., Any], media: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """To the released layout and to native names with their paths changed, and no `clip_l` is cut beside one; counted
+    where the format has no place."""
+    own = {
+        "rejected_video": ["second.mp4", ["frames/frame_1.png"]],
+        "rejected_clip": "second",
+        "rejected_keyframe": "key.png",
+    }
+    code, (released,) = convert([{**FULL, **own}], "released")
+    assert code == 0 and "clip_l" not in released and len(shown(convert.folder / released["clip_w"])) == 2
+    rows = {str(media): {**FULL, **own}, str(convert.folder): released}
+    code, (native,) = convert(convert.path, "native")
+    rows[str(convert.folder)] = native
+    files = []
+    for folder, row in rows.items():
+        found = ground(parse_row(row, "r"), folder, 2.0)
+        names = [
+            found.rejected_videos[0],
+            found.rejected_videos[1][0],
+            *found.rejected_clips,
+            *found.rejected_keyframes,
+        ]
+        files.append([Path(name).resolve().name for name in names])
+    assert files == [["second.mp4", "frame_1.png", "second.mp4", "key.png"]] * len(rows)
+    capsys.readouterr()
+    convert([{**FULL, **own}], "sharegpt")
+    printed = capsys.readouterr().out
+    for name in own:
+        assert f"note: `{name}` has no place in the format" in printed
+
+
 def test_several_rows_of_one_video_and_ids_that_repeat(convert: Callable[..., Any]) -> None:
     rows = [FULL, {**FULL, "event": [2.0, 3.0]}, {**FULL, "id": "x", "video": "second.mp4", "keyframe": 0}]
     code, made = convert(rows, "released")

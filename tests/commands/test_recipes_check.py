@@ -85,6 +85,24 @@ def test_page_of_a_tiny_recipe(demo: Demo, complete: Path, check: Callable[..., 
     assert "DOES NOT FIT" in check(complete, "cutoff_len=64")[1]
 
 
+def test_rows_with_rejected_views_of_their_own_are_counted_and_priced(
+    demo: Demo, complete: Path, tmp_path: Path, check: Callable[..., tuple[int, str, str]]
+) -> None:
+    """One more view is encoded a row, as where rejected videos are black: none is the mate's own."""
+    assert "of their own" not in check(complete)[1]
+    videos = len({row["video"] for row in demo.rows[:8]})
+    assert f"reads 5 frames of each of {videos} videos" in check(complete, "vista_mates=alike")[1]
+    rows = [{**row, "rejected_video": demo.rows[12]["video"]} for row in demo.rows[:3]] + demo.rows[3:8]
+    write_rows(tmp_path, rows)
+    out = check(complete, f"dataset_dir={tmp_path}")[1]
+    assert "rejected view of their own 3; of these" in out and "(3 with a rejected view of their own)" in out
+    costs = {line[:33].strip(): line[33:].split() for line in out.splitlines() if line[:33].strip()}
+    assert costs["this recipe"][:2] == ["9", "5"] and costs["rejected videos of their own"][:2] == ["9", "6"]
+    black = check(complete, "vista_video_negative=black")[1]
+    (line,) = [line for line in black.splitlines() if line.startswith("this recipe ")]
+    assert line[33:].split() == costs["rejected videos of their own"]
+
+
 def test_what_training_would_refuse_is_refused_here(
     complete: Path, tmp_path: Path, check: Callable[..., tuple[int, str, str]]
 ) -> None:

@@ -25,6 +25,11 @@ def test_shared_keys_go_to_every_model_and_its_own_win(tmp_path: Path) -> None:
     assert (recipe.batch_size, recipe.max_new_tokens, recipe.judge) == (1, 128, None)
 
 
+def test_sets_of_general_ability(tmp_path: Path) -> None:
+    assert read_recipe(write_recipe(tmp_path)).general == ()
+    assert read_recipe(write_recipe(tmp_path, general=["eventhallusion"])).general == ("eventhallusion",)
+
+
 def test_null_takes_a_shared_key_away(tmp_path: Path) -> None:
     models = {"base": {"adapter_name_or_path": None}, "tuned": {}}
     recipe = read_recipe(write_recipe(tmp_path, models=models, adapter_name_or_path="a"))
@@ -41,6 +46,8 @@ def test_null_takes_a_shared_key_away(tmp_path: Path) -> None:
         ({"benchmarks": {"mvbench": {"anotations": "a"}}}, "Did you mean `annotations`?"),
         ({"benchmarks": {"mvbench": {"annotations": "a"}}}, "`benchmarks: mvbench`: `videos` is missing"),
         ({"benchmarks": {}}, "`benchmarks` is empty"),
+        ({"general": ["mvbench"]}, "benchmark in `general`: `mvbench`. Did you mean `eventhallusion`?"),
+        ({"general": "eventhallusion"}, "`general` is 'eventhallusion'; a list of names under `benchmarks`"),
         ({"models": {}}, "`models` is empty"),
         ({"models": None}, "`models`: names and values are expected"),
         ({"models": {"a/b": {}}}, "'a/b' becomes a folder"),

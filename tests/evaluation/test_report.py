@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from vistadpo_plugin.evaluation.report import format_report, model_entry, write_report
+from vistadpo_plugin.evaluation.report import format_report, model_entry, verdicts, write_report
 from vistadpo_plugin.evaluation.score import Figure, Score
 
 SETTINGS = {
@@ -88,6 +88,50 @@ def test_a_note_about_some_models_names_them() -> None:
     lines = format_report(report(**made)).splitlines()
     assert lines.count("- mix is interleave.") == 1
     assert lines.count("- base, full: 9 replies say both.") == 1
+
+
+def two_sided(**changes: tuple[Figure, Figure]) -> dict[str, Any]:
+    """Benchmarks with a headline figure each, base beside tuned; mvbench and videomme must not fall."""
+    benchmarks = {
+        name: {
+            **report(base=entry(main=first), tuned=entry(main=second))["benchmarks"]["eventhallusion"],
+            "headline": "main",
+        }
+        for name, (first, second) in changes.items()
+    }
+    return {"benchmarks": benchmarks, "general": ["mvbench", "videomme"]}
+
+
+def test_one_line_says_what_was_won_and_what_it_cost() -> None:
+    """Hallucination: 40 to 50 %, and 3.0 to 2.9 of 5, two points of a hundred: (10 - 2) / 2. General: -1 and +0.5."""
+    made = two_sided(
+        videohallucer=(Figure(40, 100), Figure(50, 100)),
+        video_chatgpt=(Figure(300, 100, "of 5"), Figure(290, 100, "of 5")),
+        mvbench=(Figure(100, 200), Figure(98, 200)),
+        videomme=(Figure(100, 200), Figure(101, 200)),
+    )
+    line = (
+        "tuned against base: hallucination down by 4.0 points (videohallucer +10.0, video_chatgpt -2.0); "
+        "general ability -0.2 points (mvbench -1.0, videomme +0.5), fell: mvbench."
+    )
+    assert line in format_report(made).splitlines()
+    assert verdicts({**made, "general": []}) == []
+
+
+def test_the_line_with_less_to_say() -> None:
+    """A set without a figure is named, a fall too small to show is none, and what is partial says so."""
+    made = two_sided(
+        videohallucer=(Figure(50, 100), Figure(45, 100)),
+        mvbench=(Figure(5000, 10000), Figure(4996, 10000)),
+        videomme=(Figure(0, 0), Figure(1, 2)),
+    )
+    made["benchmarks"]["mvbench"]["models"]["tuned"]["counts"]["missing"] = 3
+    assert verdicts(made) == [
+        "tuned against base: hallucination up by 5.0 points (videohallucer -5.0); "
+        "general ability +0.0 points (mvbench +0.0), none fell; without videomme (partial)."
+    ]
+    only = two_sided(mvbench=(Figure(1, 2), Figure(2, 2)))
+    assert verdicts(only) == ["tuned against base: general ability +50.0 points (mvbench +50.0), none fell."]
 
 
 def test_it_says_how_it_was_made() -> None:

@@ -151,11 +151,38 @@ def test_a_judge_is_asked_and_named(tmp_path: Path) -> None:
     assert entry["judge"]["model"] == "judge-1" and len(entry["judge"]["prompt sha256"]) == 64
 
 
+def test_a_judge_is_asked_what_a_rule_cannot_decide(tmp_path: Path) -> None:
+    """One of three replies, and none where the recipe names no judge: then it is wrong."""
+    asked = {"1": {"order": [{"question": f"Is it {n}?", "answer": "yes"} for n in range(3)]}}
+    folders = {"annotations": str(tmp_path / "tc"), "videos": str(tmp_path)}
+    (tmp_path / "tc").mkdir()
+    (tmp_path / "tc" / "yes_no.json").write_text(json.dumps(asked))
+    name = "tempcompass_yes_no"
+    write_replies(tmp_path / "out" / name / "base", {"1/order/0": "Yes", "1/order/1": "no", "1/order/2": "It is."})
+    changes = {"models": {"base": {}}, "benchmarks": {name: folders}}
+    recipe = read_recipe(write_recipe(tmp_path, **changes))
+    check_judge(recipe)
+    entry = score(recipe, export(recipe), allow_partial=False)["benchmarks"][name]
+    assert entry["judge"] is None and entry["models"]["base"]["figures"]["average"]["total"] == 1
+    with serve(lambda content, before: "Correct", whole) as endpoint:
+        judged = read_recipe(write_recipe(tmp_path, **changes, judge={"model": "j", "base_url": endpoint.url}))
+        entry = score(judged, export(judged), allow_partial=False)["benchmarks"][name]
+        assert len(endpoint.asked) == 1
+    assert entry["models"]["base"]["figures"]["average"]["total"] == 2
+    assert entry["judge"]["model"] == "j" and len(entry["judge"]["prompt sha256"]) == 64
+
+
 def test_every_judged_benchmark_says_what_its_judge_is_told() -> None:
     told = Question("q", "v", "?", "yes", "s", {"judge_prompt": "Is it?"})
     judged = [name for name, benchmark in BENCHMARKS.items() if benchmark.needs_judge]
     assert len(judged) == 6
     assert len({_judge_prompt(name, [told]) for name in judged}) == 3  # the four QA sets are judged alike
+
+
+def test_every_headline_is_a_figure_that_the_benchmark_gives() -> None:
+    for name, benchmark in BENCHMARKS.items():
+        figures = benchmark.score([], {}, judge=lambda requests: []).figures
+        assert benchmark.headline in figures, name
 
 
 def test_every_benchmark_goes_by_its_own_name() -> None:

@@ -9,6 +9,7 @@ import pytest
 from barcode_rows import MATE_ROW, OWN, ROW, settings_for, write_media, write_rows
 from datasets import Dataset
 
+from vistadpo_plugin.data.batches.likeness import find_likeness, look_at, videos_of
 from vistadpo_plugin.data.batches.pairing import PairedRows
 from vistadpo_plugin.preview.candidates import choose, find, find_mates, read_candidates
 
@@ -57,22 +58,28 @@ def test_rows_are_found_by_id_and_by_place(media: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("seed", [1, 2])
-def test_mates_are_those_of_the_first_epoch_of_a_run(media: Path, tmp_path: Path, seed: int) -> None:
+@pytest.mark.parametrize("mates", ["random", "alike"])
+def test_mates_are_those_of_the_first_epoch_of_a_run(media: Path, tmp_path: Path, seed: int, mates: str) -> None:
     """A run knows only the rows that can be used."""
     rows = [{**ROW, "id": n, "video": [f"clip_w/frame_{n % 6 + 1}.png"], "event": None} for n in range(11)]
     for row in rows:
         del row["keyframe"], row["box"]
     path = write_rows(tmp_path, *rows[:4], "x", *rows[4:], {**ROW, "video": "gone.mp4"})
-    candidates = read_candidates(settings_for(path, media))
+    settings = settings_for(path, media, seed=seed, vista_mates=mates)
+    candidates = read_candidates(settings)
     usable = [candidate for candidate in candidates if candidate.grounded is not None]
     assert len(candidates) == 13 and len(usable) == 11
     in_training = PairedRows(Dataset.from_dict({"grounded": [row.grounded.to_json() for row in usable]}), seed)
+    if mates == "alike":
+        in_training.alike = find_likeness(in_training, look_at(videos_of(in_training), settings.video_fps))
+        assert any(in_training.alike.nearest.values())
     expected = {usable[row].place: usable[mate].grounded.where for row, mate in enumerate(in_training.mates())}
-    found = zip(candidates, find_mates(candidates, seed), strict=True)
+    found = zip(candidates, find_mates(candidates, settings), strict=True)
     assert {row.place: mate.where for row, mate in found if mate is not None} == expected
 
 
 def test_one_video_alone_has_no_mates(media: Path, tmp_path: Path) -> None:
     path = write_rows(tmp_path, ROW, {**ROW, "id": "again"}, json.dumps({**ROW, "video": "./" + OWN + "x"}))
-    candidates = read_candidates(settings_for(path, media))
-    assert find_mates(candidates, 0) == [None, None, None]
+    settings = settings_for(path, media)
+    candidates = read_candidates(settings)
+    assert find_mates(candidates, settings) == [None, None, None]

@@ -74,6 +74,10 @@ def test_what_is_said_of_the_views(show: Show) -> None:
         ({}, {"event": None, "clip_w": "clip_w", "clip_l": "clip_l"}, CLIP, "8 of 6 images of clip_w"),
         ({}, {"event": None, "clip_w": "clip_w", "clip_l": "clip_l"}, CLIP_NEGATIVE, "8 of 4 images of clip_l"),
         ({}, {"keyframe": "clip_w/frame_2.png"}, KEYFRAME, "the image frame_2.png"),
+        ({}, {"rejected_video": "mate.mp4"}, VIDEO_NEGATIVE, "the row's own: mate.mp4, 8 of 50 frames, 5.00 s"),
+        ({"vista_clip_negative": "black"}, {"rejected_clip": ["clip_l/frame_2.png"]}, CLIP_NEGATIVE,
+         "the row's own: frame_2.png, 8 of 1 frame, 0.00 s"),
+        ({}, {"rejected_keyframe": "clip_l/frame_3.png"}, KEYFRAME_NEGATIVE, "the row's own: frame_3.png"),
     ],
 )  # fmt: skip
 def test_what_is_said_of_other_choices(
@@ -90,6 +94,15 @@ def test_captions_of_frames(show: Show) -> None:
     # six images, eight frames: floor(i 5 / 7) = 0, 0, ...
     assert captions[CLIP] == ["frame_1.png", "frame_1.png"]
     assert captions[KEYFRAME_NEGATIVE] == ["#14 · 1.40 s"]
+
+
+def test_captions_of_the_rows_own_rejected_views(show: Show) -> None:
+    own = {"rejected_video": "mate.mp4", "rejected_clip": "clip_l", "rejected_keyframe": "clip_l/frame_3.png"}
+    shown, _ = show({}, **own)
+    captions = {name: [frame_caption(frame, view) for frame in view.frames][:2] for name, view in shown.views.items()}
+    assert captions[VIDEO_NEGATIVE] == ["#0 · 0.00 s", "#7 · 0.70 s"]  # floor(49 / 7)
+    assert captions[CLIP_NEGATIVE] == ["frame_1.png", "frame_1.png"]
+    assert captions[KEYFRAME_NEGATIVE] == ["frame_3.png"]
 
 
 @pytest.mark.parametrize(

@@ -71,6 +71,25 @@ def test_a_bad_file_is_named(look: Callable[..., VideoResult], change: dict[str,
     assert isinstance(row, Problem) and row.kind == kind and file in row.message
 
 
+@pytest.mark.parametrize("field", ["rejected_video", "rejected_clip"])
+def test_the_ends_of_a_rejected_view_are_decoded(
+    look: Callable[..., VideoResult], media: Path, tmp_path: Path, field: str
+) -> None:
+    """As those of the row's own video; the row is named, and its own video and other rows are not to blame."""
+    data = bytearray((media / "b.mp4").read_bytes())
+    begin, end = data.index(b"mdat") + 4, data.index(b"moov") - 4
+    middle = (begin + end) // 2
+    data[middle:end] = bytes(end - middle)
+    (tmp_path / "zeros.mp4").write_bytes(data)
+    change = {field: ["b.mp4", str(tmp_path / "zeros.mp4")]}
+    bad, good = look(change, {field: "b.mp4"}).rows
+    assert isinstance(bad, Problem) and bad.kind == "undecodable-file" and "zeros.mp4" in bad.message
+    assert isinstance(good, GroundedRow)
+    assert all(isinstance(row, GroundedRow) for row in look(change, decode=False).rows)
+    (row,) = look({"rejected_keyframe": ["key.png", "cut.png"]}).rows
+    assert isinstance(row, Problem) and row.kind == "undecodable-file" and "cut.png" in row.message
+
+
 def test_a_damaged_end_is_found_by_decoding_only(look: Callable[..., VideoResult], media: Path, tmp_path: Path) -> None:
     """Zeros over the second half of the frames' data, which lies before the index: packets remain, pictures do not."""
     data = bytearray((media / "a.mp4").read_bytes())

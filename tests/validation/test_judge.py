@@ -59,6 +59,12 @@ def test_what_was_never_given_is_no_finding(found: Callable[..., dict[str, str]]
         ({"box": [[60, 50, 0, 20], [60, 50, 20, 0]]}, "box-without-area", "the row has no object term"),
         ({"box": [60, 110, 20, 20]}, "box-clipped", "clipped"),
         ({"keyframe": None}, "box-without-keyframe", "the row has no object term"),
+        ({"event": None, "rejected_clip": "b.mp4"}, "rejected-alone", "no `event`: the row has no clip term"),
+        (
+            {"keyframe": None, "box": None, "rejected_keyframe": "key.png"},
+            "rejected-alone",
+            "no `keyframe`: the row has no object term",
+        ),
         # the middle square of 160 x 120 is x from 20 to 140
         ({"box": [0, 50, 20, 20]}, "crop-hides-box", "the box lies outside the middle square of the 160x120 frame"),
         ({"box": [[140, 5, 9, 9], [60, 50, 9, 9]]}, "crop-hides-box", "1 of 2 boxes lie outside"),

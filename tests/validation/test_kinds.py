@@ -35,7 +35,7 @@ def raised_kinds(file: Path) -> list[str | None]:
     return [args[2].value if len(args) == 3 and isinstance(args[2], ast.Constant) else None for args in raised]
 
 
-@pytest.mark.parametrize("module", ["schema", "grounding"])
+@pytest.mark.parametrize("module", ["schema", "values", "grounding"])
 def test_every_refusal_of_a_row_has_a_kind(module: str) -> None:
     kinds = raised_kinds(ROWS / f"{module}.py")
     assert len(kinds) > 4 and set(kinds) <= set(KINDS)
@@ -44,7 +44,10 @@ def test_every_refusal_of_a_row_has_a_kind(module: str) -> None:
 
 def named_kinds() -> set[str]:
     """Every text in the package's code, outside the catalogue itself, that is the name of a kind."""
-    files = [*(PACKAGE / "validation").glob("*.py"), ROWS / "schema.py", ROWS / "grounding.py"]
+    files = [
+        *(PACKAGE / "validation").glob("*.py"),
+        *(ROWS / f"{name}.py" for name in ("schema", "values", "grounding")),
+    ]
     nodes = [node for file in files if file.name != "kinds.py" for node in ast.walk(ast.parse(file.read_text("utf-8")))]
     return {node.value for node in nodes if isinstance(node, ast.Constant)} & set(KINDS)
 
@@ -54,13 +57,13 @@ def test_no_kind_is_dead() -> None:
 
 
 def test_every_note_that_training_writes_has_a_kind_of_its_own() -> None:
-    """The notes are the sentences in capitals of schema.py and grounding.py; absent groundings are only counted."""
-    from vistadpo_plugin.data.rows import grounding, schema
+    """The notes are the sentences in capitals of these modules; absent groundings are only counted."""
+    from vistadpo_plugin.data.rows import grounding, schema, values
 
     counted = {grounding.NO_EVENT, grounding.NO_KEYFRAME, grounding.NO_BOX, grounding.NO_BOX_LEFT, schema.IGNORED_FIELD}
     sentences = {
         value
-        for module in (schema, grounding)
+        for module in (schema, values, grounding)
         for name, value in vars(module).items()
         if name.isupper() and isinstance(value, str) and " " in value
     }

@@ -15,9 +15,9 @@ import pytest
 from data.filmed import write_film
 from PIL import Image
 
+from vistadpo_plugin.data.views.looks import find_alike, look
 from vistadpo_plugin.demo.shapes import draw_scene, write_video
 from vistadpo_plugin.validation.examine import Options, Report, examine
-from vistadpo_plugin.validation.looks import find_alike, look
 from vistadpo_plugin.validation.source import find_source
 
 

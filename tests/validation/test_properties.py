@@ -13,8 +13,9 @@ from doctor_media import GROUNDED, make_media
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from vistadpo_plugin.data.rows.grounding import GroundedRow, ground, inside_events
+from vistadpo_plugin.data.rows.grounding import GroundedRow, ground
 from vistadpo_plugin.data.rows.schema import FIELDS, Row, RowError, parse_row
+from vistadpo_plugin.data.video.intervals import inside_events
 from vistadpo_plugin.data.views.negatives import scaled_boxes
 from vistadpo_plugin.validation.examine import Options, examine
 from vistadpo_plugin.validation.files import Problem, VideoJob, inspect
@@ -41,6 +42,11 @@ VALUES = {name: JSON for name in (*FIELDS, "own")} | {
     **{name: st.text() | JSON for name in ("prompt", "chosen", "rejected", "rejected_irrelevant", "rejected_2", "id")},
     **{name: PATHS | JSON for name in ("clip_w", "clip_l", "frame")},
     "video": PATHS | st.lists(PATHS, max_size=3) | JSON,
+    "rejected_keyframe": PATHS | st.lists(PATHS, max_size=3) | JSON,
+    **{
+        name: PATHS | st.lists(PATHS | st.lists(PATHS, max_size=2), max_size=3) | JSON
+        for name in ("rejected_video", "rejected_clip")
+    },
     "keyframe": PATHS | NUMBERS | JSON,
     "event": st.lists(NUMBERS, max_size=3) | st.lists(st.lists(NUMBERS, max_size=2), max_size=3) | JSON,
     "box": st.lists(st.floats(-50, 200), min_size=4, max_size=4) | JSON,

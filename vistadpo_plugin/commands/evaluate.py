@@ -17,7 +17,7 @@ STAGES = {
     "infer": "ask every model what it has not answered yet",
     "score": "make the report from the replies",
 }
-PROBE = "probe"
+PROBE, LMMS_TASKS = "probe", "lmms-tasks"
 
 
 def _parse(argv: list[str]) -> argparse.Namespace:
@@ -26,7 +26,8 @@ def _parse(argv: list[str]) -> argparse.Namespace:
         prog="vistadpo evaluate",
         usage="%(prog)s [STAGE] RECIPE [--allow-partial]",
         description=f"{__doc__}\n\nAll stages, one after the other, or one of them:\n{stages}\n\n"
-        "`vistadpo evaluate probe -h`: log-probabilities on grounded rows, without benchmarks.",
+        "`vistadpo evaluate probe -h`: log-probabilities on grounded rows, without benchmarks.\n"
+        "`vistadpo evaluate lmms-tasks`: the folder of our tasks for lmms-eval's --include_path.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("words", nargs="+", metavar="[STAGE] RECIPE", help="an evaluation recipe (YAML)")
@@ -50,6 +51,11 @@ def main(argv: list[str] | None = None) -> int:
         from vistadpo_plugin.commands import probe
 
         return probe.main(argv[1:])
+    if argv == [LMMS_TASKS]:
+        from vistadpo_plugin.evaluation.lmms_eval import TASKS
+
+        print(TASKS)
+        return 0
     options = _parse(argv)
     from vistadpo_plugin.evaluation.recipe import RecipeError, read_recipe
 

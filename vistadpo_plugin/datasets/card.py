@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import yaml
@@ -25,17 +26,35 @@ def format_card(
 ) -> str:  # fmt: skip
     """The card's text. `files` gives the file of each split, `model` who rewrote answers, if anyone."""
     named = splits.named()
-    rows = sum(map(len, named.values()))
+    title = f"{name} (grounded preference rows from {source.title})"
+    parts = [
+        front_matter(title, source.license, named, files, machine_generated=model is not None),
+        f"# {name}",
+        f"Grounded preference rows for `stage: vistadpo`, built from [{source.title}]({source.repository}).",
+        "## Terms\n\n" + bullets(source.terms),
+        how_it_was_made(command, seed) + bullets((*source.answers, *RULES, *source.rules, _rewriting(model))),
+        videos_there([coverage]),
+        "## Counts\n\n" + _counts(named),
+        accounting(account),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def front_matter(
+    title: str, license: dict[str, str], named: Mapping[str, Sequence[Any]], files: dict[str, str],
+    machine_generated: bool,
+) -> str:  # fmt: skip
+    """The YAML that the hub reads. `named` are the rows by split, `files` their files."""
     front = {
-        "pretty_name": f"{name} (grounded preference rows from {source.title})",
+        "pretty_name": title,
         "language": ["en"],
-        **source.license,
+        **license,
         "task_categories": ["video-text-to-text"],
         "tags": ["preference", "dpo", "vistadpo", "video"],
-        "size_categories": [size_category(rows)],
+        "size_categories": [size_category(sum(map(len, named.values())))],
         "source_datasets": ["extended"],
         "annotations_creators": ["found"],
-        "language_creators": ["found"] if model is None else ["found", "machine-generated"],
+        "language_creators": ["found", "machine-generated"] if machine_generated else ["found"],
         "configs": [
             {
                 "config_name": "default",
@@ -43,25 +62,27 @@ def format_card(
             }
         ],
     }
-    parts = [
-        f"---\n{yaml.safe_dump(front, sort_keys=False, allow_unicode=True)}---",
-        f"# {name}",
-        f"Grounded preference rows for `stage: vistadpo`, built from [{source.title}]({source.repository}).",
-        "## Terms\n\n" + bullets(source.terms),
+    return f"---\n{yaml.safe_dump(front, sort_keys=False, allow_unicode=True)}---"
+
+
+def how_it_was_made(command: str, seed: int) -> str:
+    """The head of the section that tells the command; its rules follow."""
+    return (
         f"## How it was made\n\n```\n{command}\n```\n\nSeed {seed}. The same command on the same files gives the same "
-        "bytes.\n\n" + bullets((*source.answers, *RULES, *source.rules, _rewriting(model))),
-        "## Videos\n\n" + table(COVERAGE, coverage.table()),
-        "## Counts\n\n" + _counts(named),
-        accounting(account),
-    ]
-    return "\n\n".join(parts) + "\n"
+        "bytes.\n\n"
+    )
 
 
 def accounting(account: Account) -> str:
     """The section in which everything read is accounted for."""
     return "## Accounting\n\n" + table(("", "count"), account.table()) + _examples(account)
 
-COVERAGE = ("source", "videos named", "in the folder", "missing", "entries about missing videos")
+
+def videos_there(coverages: Sequence[Coverage]) -> str:
+    """The section in which the videos that were asked for are counted by source."""
+    header = ("source", "videos named", "in the folder", "missing", "entries about missing videos")
+    return "## Videos\n\n" + table(header, [coverage.row() for coverage in coverages])
+
 
 RULES = (
     "`rejected_irrelevant` is the right answer to a question about another video, drawn by seed: no answer of this "
@@ -107,12 +128,12 @@ def _examples(account: Account) -> str:
 
 
 def bullets(lines: Any) -> str:
-    """A list in Markdown."""
+    """A Markdown list."""
     return "\n".join(f"- {line}" for line in lines)
 
 
 def table(header: tuple[str, ...], lines: Any) -> str:
-    """A table in Markdown, all columns but the first set to the right."""
+    """A Markdown table, numbers to the right."""
     rule = "|".join(["---", *["---:"] * (len(header) - 1)])
     rows = [" | ".join(str(cell) for cell in line) for line in lines]
     return "\n".join([f"| {' | '.join(header)} |", f"|{rule}|", *(f"| {row} |" for row in rows)])

@@ -48,13 +48,13 @@ class Coverage:
         missing = {video: asked[video] for video in natural_order(asked) if videos.find(video) is None}
         return cls(source.title, noun, len(asked), missing)
 
-    def table(self) -> list[tuple[str, int, int, int, int]]:
+    def row(self) -> tuple[str, int, int, int, int]:
         """(source, videos named, there, missing, entries about missing ones)."""
         there = self.named - len(self.missing)
-        return [(self.source, self.named, there, len(self.missing), sum(self.missing.values()))]
+        return (self.source, self.named, there, len(self.missing), sum(self.missing.values()))
 
     def sentence(self) -> str:
         """The same in words."""
-        ((source, named, there, missing, entries),) = self.table()
+        source, named, there, missing, entries = self.row()
         text = f"{source}: {there} of {named} videos are in the folder"
         return f"{text}; {missing} are missing, and {entries} {self.noun}s with them" if missing else text

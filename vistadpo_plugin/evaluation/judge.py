@@ -105,6 +105,22 @@ def ask(
     return found, {"judge_missing": len(requests) - len(came), "judge_unparsable": len(came) - len(found)}
 
 
+def judge_undecided(
+    judge: score.Judge | None, requests: list[Messages], read: Callable[[str], Read | None]
+) -> tuple[list[Read | None], dict[str, int], str | None]:
+    """What the judge says of replies that a benchmark's rule cannot decide: as `ask`, with None in the place of what
+    did not come or could not be read; and a note for the report where nobody was there to be asked."""
+    if not requests:
+        return [], {}, None
+    if judge is None:
+        note = "Replies that the rule cannot decide are wrong here: name a judge in the recipe to have them judged."
+        return [None] * len(requests), {}, note
+    replies = judge(requests)
+    found = [None if reply is None else read(reply) for reply in replies]
+    missing = replies.count(None)
+    return found, {"judge_missing": missing, "judge_unparsable": found.count(None) - missing}, None
+
+
 def read_dictionary(reply: str) -> dict[str, Any] | None:
     """The one flat dictionary in a reply, in Python's or JSON's writing; None where there is none, or several.
 

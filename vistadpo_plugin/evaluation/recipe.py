@@ -47,7 +47,7 @@ HOST_KEYS = (
 
 REQUIRED = ("model_name_or_path", "template", "video_maxlen")
 FRAME_KEYS = ("video_maxlen", "video_fps", "video_max_pixels", "video_min_pixels")
-_OWN_KEYS = ("models", "benchmarks", "output_dir", "batch_size", "max_new_tokens", "judge")
+_OWN_KEYS = ("models", "benchmarks", "general", "output_dir", "batch_size", "max_new_tokens", "judge")
 
 
 class RecipeError(ValueError):
@@ -65,7 +65,8 @@ class Folders:
 @dataclass(frozen=True)
 class Recipe:
     """`models`: the host's keys of each model by its name, the first being what the others are held against; `judge`:
-    `model` and `base_url` of the endpoint, None where nothing is judged."""
+    `model` and `base_url` of the endpoint, None where nothing is judged; `general`: the benchmarks of general ability,
+    which must not fall."""
 
     models: dict[str, dict[str, Any]]
     benchmarks: dict[str, Folders]
@@ -73,6 +74,7 @@ class Recipe:
     batch_size: int
     max_new_tokens: int
     judge: dict[str, str] | None
+    general: tuple[str, ...] = ()
 
 
 class _Loader(yaml.SafeLoader):
@@ -113,7 +115,17 @@ def read_recipe(path: Path) -> Recipe:
         batch_size=read_count(recipe, "batch_size", 1),
         max_new_tokens=read_count(recipe, "max_new_tokens", 128),
         judge=_judge(recipe.get("judge")),
+        general=_general(recipe.get("general"), benchmarks),
     )
+
+
+def _general(given: Any, benchmarks: Iterable[str]) -> tuple[str, ...]:
+    if given is None:
+        return ()
+    if not isinstance(given, list) or not all(isinstance(name, str) for name in given):
+        raise RecipeError(f"`general` is {given!r:.60}; a list of names under `benchmarks` is expected.")
+    check_names(given, benchmarks, "benchmark in `general`:")
+    return tuple(dict.fromkeys(given))
 
 
 def read_mapping(value: Any, what: str) -> dict[str, Any]:

@@ -11,6 +11,9 @@ from vistadpo_plugin.data.rows.dataset_info import write_text
 from vistadpo_plugin.evaluation.recipe import FRAME_KEYS
 from vistadpo_plugin.evaluation.score import Figure, Score
 
+POINTS = {"%": 1, "of 5": 20}
+"""Points of a hundred for one of a figure's unit."""
+
 JSON_REPORT, MARKDOWN_REPORT = "report.json", "report.md"
 
 
@@ -32,7 +35,52 @@ def write_report(folder: Path, report: dict[str, Any]) -> str:
 def format_report(report: dict[str, Any]) -> str:
     """The report in Markdown: a section for each benchmark, its table first."""
     sections = [_section(name, entry) for name, entry in report["benchmarks"].items()]
-    return "\n".join(["# Evaluation\n", *sections])
+    said = verdicts(report)
+    return "\n".join(["# Evaluation\n", *([*said, ""] if said else []), *sections])
+
+
+def verdicts(report: dict[str, Any]) -> list[str]:
+    """A line for each model but the first, where the recipe says which benchmarks are of general ability: how far
+    hallucination is down by the others, and what became of general ability.
+
+    Points of a hundred, of each benchmark's headline figure; of several benchmarks the mean.
+    """
+    if not report.get("general"):
+        return []
+    models = {name: None for entry in report["benchmarks"].values() for name in entry["models"]}
+    base, *others = models
+    return [_verdict(report, base, other) for other in others]
+
+
+def _verdict(report: dict[str, Any], base: str, other: str) -> str:
+    changes: dict[bool, dict[str, float]] = {True: {}, False: {}}
+    unknown, partial = [], False
+    for name, entry in report["benchmarks"].items():
+        first, second = (_figure(entry["models"][model], entry["headline"]) for model in (base, other))
+        if first is None or second is None:
+            unknown.append(name)
+            continue
+        partial |= any(entry["models"][model]["counts"]["missing"] > 0 for model in (base, other))
+        points = (second.value - first.value) * POINTS[first.unit]
+        changes[name in report["general"]][name] = round(points, 1) + 0.0
+    parts = []
+    if changes[False]:
+        mean = sum(changes[False].values()) / len(changes[False])
+        parts.append(f"hallucination {'down' if mean >= 0 else 'up'} by {abs(mean):.1f} points {_each(changes[False])}")
+    if changes[True]:
+        mean = sum(changes[True].values()) / len(changes[True])
+        fell = [name for name, points in changes[True].items() if points < 0]
+        parts.append(
+            f"general ability {mean + 0.0:+.1f} points {_each(changes[True])}, "
+            + (f"fell: {', '.join(fell)}" if fell else "none fell")
+        )
+    said = "; ".join(parts) or "nothing can be compared"
+    without = f"; without {', '.join(unknown)}" if unknown else ""
+    return f"{other} against {base}: {said}{without}{' (partial)' if partial else ''}."
+
+
+def _each(changes: dict[str, float]) -> str:
+    return "(" + ", ".join(f"{name} {points:+.1f}" for name, points in changes.items()) + ")"
 
 
 def _section(name: str, entry: dict[str, Any]) -> str:

@@ -13,7 +13,7 @@ from vistadpo_plugin.evaluation.rank import NOTE, RANK, asks_yes_or_no, rank_fig
 from vistadpo_plugin.evaluation.recipe import Recipe, RecipeError
 from vistadpo_plugin.evaluation.replies import REPLIES, first_few, known_margins, known_replies
 from vistadpo_plugin.evaluation.report import model_entry
-from vistadpo_plugin.evaluation.score import Score
+from vistadpo_plugin.evaluation.score import Score, takes_judge
 from vistadpo_plugin.evaluation.settings import check_same, make_settings, read_settings
 from vistadpo_plugin.run_record.provenance import file_sha256
 
@@ -77,11 +77,12 @@ def score(recipe: Recipe, exported: dict[str, list[Question]], allow_partial: bo
     benchmarks = {}
     for name, questions in exported.items():
         benchmark = BENCHMARKS[name]
-        asks = judge if benchmark.needs_judge else None
+        asks = judge if takes_judge(benchmark) else None
         benchmarks[name] = {
             "questions": len(questions),
             "annotations": _hashes(recipe.benchmarks[name].annotations, benchmark.files),
             "prompt": benchmark.prompt,
+            "headline": benchmark.headline,
             "models": {
                 model: model_entry(
                     _with_rank(
@@ -96,7 +97,7 @@ def score(recipe: Recipe, exported: dict[str, list[Question]], allow_partial: bo
             },
             "judge": None if asks is None else {**asks.describe(), "prompt sha256": _judge_prompt(name, questions)},
         }
-    return {"benchmarks": benchmarks}
+    return {"benchmarks": benchmarks, "general": list(recipe.general)}
 
 
 def _with_rank(score: Score, questions: list[Question], margins: dict[str, float]) -> Score:
@@ -121,7 +122,7 @@ def _judge_prompt(name: str, questions: list[Question]) -> str:
 
 
 def _open_judge(recipe: Recipe) -> Any:
-    if recipe.judge is None or not any(BENCHMARKS[name].needs_judge for name in recipe.benchmarks):
+    if recipe.judge is None or not any(takes_judge(BENCHMARKS[name]) for name in recipe.benchmarks):
         return None
     from vistadpo_plugin.evaluation.judge import Judge
 

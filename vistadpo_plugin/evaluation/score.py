@@ -40,12 +40,16 @@ class Score:
 class Benchmark(Protocol):
     """One benchmark: a module-level object in `benchmarks/`, listed in `benchmarks.BENCHMARKS`.
 
-    `prompt` is the template as reports state it; `needs_judge`: `score` without one raises ValueError.
+    `prompt` is the template as reports state it; `needs_judge`: `score` without one raises ValueError. One that does
+    not need a judge but asks it, where there is one, what its rule cannot decide, has `falls_back` true. What a judge
+    is told is the benchmark's `judge_prompt` or in its questions' details. `headline` is the figure that stands for the
+    benchmark in a sentence.
     """
 
     name: str
     prompt: str
     needs_judge: bool
+    headline: str
 
     def files(self, annotations: Path) -> list[Path]:
         """The annotation files below the folder `annotations`; raises ValueError naming one that is missing."""
@@ -56,3 +60,8 @@ class Benchmark(Protocol):
     def score(self, questions: list[Question], replies: dict[str, str], judge: Judge | None = None) -> Score:
         """Figures over the questions that have a reply. `counts["missing"]` are those that have none; whether that is
         allowed is the caller's business."""
+
+
+def takes_judge(benchmark: Benchmark) -> bool:
+    """Whether a judge is asked, where the recipe names one."""
+    return benchmark.needs_judge or getattr(benchmark, "falls_back", False)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from vistadpo_plugin.data.rows.dataset_info import write_text
-from vistadpo_plugin.data.rows.schema import VIDEO_PLACEHOLDER
+from vistadpo_plugin.data.rows.values import VIDEO_PLACEHOLDER
 from vistadpo_plugin.evaluation.question import Question
 from vistadpo_plugin.evaluation.recipe import Recipe
 from vistadpo_plugin.evaluation.videos import images_rate, part_of

@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from vistadpo_plugin.data.rows.grounding import GroundedRow, inside_events, nearest_frame, outside_stretch
+from vistadpo_plugin.data.rows.grounding import GroundedRow, outside_stretch
+from vistadpo_plugin.data.video.intervals import inside_events, nearest_frame
 from vistadpo_plugin.data.video.video import IMAGE_SUFFIXES, FrameSource, VideoError
 from vistadpo_plugin.data.views.views import Selector, sample_indices
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from vistadpo_plugin.data.rows.schema import Box, read_box
+from vistadpo_plugin.data.rows.values import Box, read_box
 
 TO_NATIVE = {"rejected_2": "rejected_irrelevant", "frame": "keyframe", "bbox": "box"}
-PATH_FIELDS = ("video", "clip_w", "clip_l", "keyframe")
+PATH_FIELDS = ("video", "clip_w", "clip_l", "keyframe", "rejected_video", "rejected_clip", "rejected_keyframe")
 ORDER = (
     "id", "video", "prompt", "chosen", "rejected", "rejected_irrelevant", "event", "clip_w", "clip_l", "keyframe",
-    "box", "group",
+    "box", "rejected_video", "rejected_clip", "rejected_keyframe",
+    "holds_in_rejected_view", "group",
 )  # fmt: skip
 
 

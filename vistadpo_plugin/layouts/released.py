@@ -10,7 +10,8 @@ from typing import Any
 from tqdm import tqdm
 
 from vistadpo_plugin.data.rows.grounding import GroundedRow, ground
-from vistadpo_plugin.data.rows.schema import Row, RowError, parse_row, read_box
+from vistadpo_plugin.data.rows.schema import Row, RowError, parse_row
+from vistadpo_plugin.data.rows.values import read_box
 from vistadpo_plugin.data.video.video import FrameSource, VideoError
 from vistadpo_plugin.datasets.accounting import Account
 from vistadpo_plugin.layouts.cut import Cut, copy_image, has_images, inside_cut, keyframe_cut, outside_cut, write_cuts
@@ -132,10 +133,13 @@ def _plan_video(plan: _Plan, grounded: GroundedRow, folder: Path, name: str) -> 
 def _plan_clips(plan: _Plan, row: Row, grounded: GroundedRow, folder: Path, name: str, fps: float) -> None:
     if plan.row.pop("event", None) is None or not row.events:
         return
-    if grounded.outside is None:
+    cuts = {"clip_w": inside_cut, "clip_l": outside_cut}
+    if row.rejected_clips:  # in place of clip_l
+        del cuts["clip_l"]
+    elif grounded.outside is None:
         plan.lost.append(LOST_EVENT)
         return
-    for field_name, cut in (("clip_w", inside_cut), ("clip_l", outside_cut)):
+    for field_name, cut in cuts.items():
         place = Path("clip") / field_name / name
         plan.cuts.append(cut(folder / place, grounded, fps))
         plan.row[field_name] = place.as_posix()

@@ -9,10 +9,11 @@ from dataclasses import dataclass
 import numpy as np
 from tqdm import tqdm
 
-from vistadpo_plugin.data.batches.mates import NO_ROW, pair_rows
+from vistadpo_plugin.data.batches.likeness import find_likeness, look_at, videos_of
+from vistadpo_plugin.data.batches.mates import NO_ROW, pair_alike, pair_rows
+from vistadpo_plugin.data.rows.grounded_rows import GroundedRows
 from vistadpo_plugin.data.rows.grounding import GroundedRow, ground
 from vistadpo_plugin.data.rows.reader import read_rows
-from vistadpo_plugin.data.rows.recordings import recordings
 from vistadpo_plugin.data.rows.schema import Row, RowError, parse_row
 from vistadpo_plugin.preview.settings import PreviewSettings
 
@@ -80,12 +81,17 @@ def find(candidates: Sequence[Candidate], wanted: Sequence[str]) -> list[int]:
     return list(dict.fromkeys(found))
 
 
-def find_mates(candidates: Sequence[Candidate], seed: int) -> list[GroundedRow | None]:
+def find_mates(candidates: Sequence[Candidate], settings: PreviewSettings) -> list[GroundedRow | None]:
     """Every row's mate in the first epoch of a run over the rows that can be used."""
     usable = [index for index, candidate in enumerate(candidates) if candidate.grounded is not None]
-    keys = recordings([candidates[index].grounded for index in usable])
+    rows, seed = GroundedRows([candidates[index].grounded for index in usable]), settings.pairing_seed
+    if settings.vista.vista_mates == "alike":
+        alike = find_likeness(rows, look_at(videos_of(rows), settings.video_fps))
+        pairs = pair_alike(rows.recordings, rows.video_keys, alike, seed, FIRST_EPOCH)
+    else:
+        pairs = pair_rows(rows.recordings, seed, FIRST_EPOCH)
     mates: list[GroundedRow | None] = [None] * len(candidates)
-    for index, mate in zip(usable, pair_rows(keys, seed, FIRST_EPOCH), strict=True):
+    for index, mate in zip(usable, pairs, strict=True):
         if mate != NO_ROW:
             mates[index] = candidates[usable[mate]].grounded
     return mates

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 
-from vistadpo_plugin.data.rows.grounding import inside_events, outside_stretch
+from vistadpo_plugin.data.rows.grounding import outside_stretch
 from vistadpo_plugin.data.rows.schema import Box, Row
 from vistadpo_plugin.data.video.centre_square import centre_square, seen_area
+from vistadpo_plugin.data.video.intervals import inside_events
 from vistadpo_plugin.data.video.video import frame_size
 from vistadpo_plugin.data.views.frames import plural
 from vistadpo_plugin.data.views.keys import ViewKeys
@@ -16,6 +17,7 @@ from vistadpo_plugin.data.views.views import (
     FULL,
     KEYFRAME,
     KEYFRAME_NEGATIVE,
+    TERM_OF,
     VIDEO_NEGATIVE,
     token_view,
 )
@@ -49,7 +51,7 @@ def frame_caption(frame: ShownFrame, view: ShownView) -> str:
     if frame.index is None:
         return str(view.made)
     source = view.origin.source.video
-    if source != view.origin.owner.video:
+    if source != view.origin.owner.video and not isinstance(source, str):
         return os.path.basename(source[frame.index])
     return f"#{frame.index} · {frame.seconds:.2f} s"
 
@@ -66,6 +68,8 @@ def describe_view(view: ShownView, shown: ShownRow, view_keys: ViewKeys) -> str:
             places="their places" if several else "its place",
             fill=_FILLS[view_keys.mask_fill],
         )
+    if view.name in TERM_OF and view.origin.owner is row and row.own_negatives(TERM_OF[view.name]):
+        return _describe_own(view, shown)
     if view.name == KEYFRAME:
         if isinstance(row.keyframe, str):
             return f"the image {os.path.basename(row.keyframe)}"
@@ -90,6 +94,23 @@ def describe_view(view: ShownView, shown: ShownRow, view_keys: ViewKeys) -> str:
     if view.origin.owner is not row:
         return f"the video of the mate {view.origin.owner.where}: {counted}"
     return f"{counted}, {describe_size(view)}"
+
+
+def _describe_own(view: ShownView, shown: ShownRow) -> str:
+    """A rejected view that the row brings itself; of several it is the one of this epoch."""
+    term = TERM_OF[view.name]
+    several = {
+        "video": shown.row.rejected_videos,
+        "clip": shown.row.rejected_clips,
+        "object": shown.row.rejected_keyframes,
+    }[term]
+    source = view.origin.source.video
+    named = os.path.basename(source) if isinstance(source, str) else os.path.basename(source[0])
+    which = "the row's own" if len(several) == 1 else f"one of the row's own {len(several)}"
+    if term == "object":
+        return f"{which}: {named}"
+    counted = f"{len(view.frames)} of {plural(len(view.origin.times), 'frame')}, {view.origin.duration:.2f} s"
+    return f"{which}: {named}, {counted}"
 
 
 def describe_size(view: ShownView) -> str:

@@ -6,9 +6,10 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from vistadpo_plugin.data.batches.mates import draw_rejected
 from vistadpo_plugin.data.rows.schema import RowError
 from vistadpo_plugin.data.views.frames import plural
-from vistadpo_plugin.preview.candidates import Candidate, find_mates
+from vistadpo_plugin.preview.candidates import FIRST_EPOCH, Candidate, find_mates
 from vistadpo_plugin.preview.settings import PreviewSettings
 from vistadpo_plugin.preview.shown import ShownRow, show_row
 
@@ -24,13 +25,14 @@ class Card:
 
 def make_cards(candidates: Sequence[Candidate], chosen: Sequence[int], settings: PreviewSettings) -> list[Card]:
     """The rows at these indices. What they are shown with depends on all candidates: the mates come from them."""
-    builder, mates = settings.builder(), find_mates(candidates, settings.pairing_seed)
+    builder, mates = settings.builder(), find_mates(candidates, settings)
     cards = []
     for index in chosen:
         candidate, error, shown = candidates[index], candidates[index].error, None
         if error is None:
             try:
-                shown = show_row(builder, candidate.row, candidate.grounded, mates[index])
+                row = draw_rejected(candidate.grounded, settings.pairing_seed, FIRST_EPOCH)
+                shown = show_row(builder, candidate.row, row, mates[index])
             except RowError as caught:
                 error = caught
         cards.append(Card(candidate, shown, None if error is None else str(error)))

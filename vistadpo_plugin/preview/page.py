@@ -12,7 +12,7 @@ from jinja2 import Environment, StrictUndefined
 from PIL import Image
 
 from vistadpo_plugin.arguments import TERMS
-from vistadpo_plugin.data.rows.schema import VIDEO_PLACEHOLDER
+from vistadpo_plugin.data.rows.values import VIDEO_PLACEHOLDER
 from vistadpo_plugin.data.views.views import KEYFRAME, KEYFRAME_NEGATIVE
 from vistadpo_plugin.preview.captions import (
     LEVELS,

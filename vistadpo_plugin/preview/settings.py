@@ -21,6 +21,7 @@ from vistadpo_plugin.validation.source import Source, find_source
 
 PICTURE_KEYS = (
     "vista_video_negative",
+    "vista_mates",
     "vista_clip_negative",
     "vista_object_negative",
     "vista_mask_fill",

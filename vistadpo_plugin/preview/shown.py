@@ -98,7 +98,7 @@ def _why_off(row: GroundedRow, term: str, view_keys: ViewKeys) -> str | None:
     if term not in view_keys.terms:
         return f"vista_{term}_weight is 0"
     reason = missing_grounding(row, term, view_keys)
-    assert reason is not None or needs_mate(term, view_keys)
+    assert reason is not None or needs_mate(row, term, view_keys)
     return reason
 
 

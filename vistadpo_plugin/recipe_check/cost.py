@@ -37,7 +37,8 @@ KIND = {
     KEYFRAME: KEYFRAME_VIEW, KEYFRAME_NEGATIVE: KEYFRAME_VIEW,
 }  # fmt: skip
 _MOST_ROWS = 8
-_FULL_ROW = GroundedRow("", "", "video", clip_images=("",), clip_negative_images=("",))
+FULL_ROW = GroundedRow("", "", "video", clip_images=("",), clip_negative_images=("",))
+_OWN_ROW = dataclasses.replace(FULL_ROW, rejected_videos=("",), rejected_clips=("",), rejected_keyframes=("",))
 
 
 @dataclass(frozen=True)
@@ -57,13 +58,18 @@ class Work:
 def scored(vista: VistaArguments) -> dict[str, list[tuple[str, str]]]:
     """For each term the (view, answer) pairs that a row with every kind of grounding scores."""
     view_keys = ViewKeys.of(vista)
-    terms = row_terms(_FULL_ROW, True, view_keys)
-    pairs = {term: term_pairs(term, term_views(_FULL_ROW, term, view_keys)) for term in terms}
+    terms = row_terms(FULL_ROW, True, view_keys)
+    pairs = {term: term_pairs(term, term_views(FULL_ROW, term, view_keys)) for term in terms}
     return {term: [pair for pair in found if view_keys.scores(pair[1])] for term, found in pairs.items()}
 
 
-def work_of(vista: VistaArguments, views: dict[str, View], texts: Texts, batch: int, most: int) -> Work:
-    """Lay out a micro-batch of `batch` rows, as prefix trees in rows of `most` tokens or one row an answer."""
+def work_of(
+    vista: VistaArguments, views: dict[str, View], texts: Texts, batch: int, most: int, own: bool = False
+) -> Work:
+    """Lay out a micro-batch of `batch` rows, as prefix trees in rows of `most` tokens or one row an answer.
+
+    `own`: the rows bring their rejected views, so that none is a video of its mate.
+    """
     batch, view_keys = min(batch, _MOST_ROWS), ViewKeys.of(vista)
     pairs = list(dict.fromkeys(pair for found in scored(vista).values() for pair in found))
     numbers: dict[Any, int] = {}
@@ -73,7 +79,7 @@ def work_of(vista: VistaArguments, views: dict[str, View], texts: Texts, batch: 
         pairs = [pair for pair in pairs if pair[1] != "irrelevant"]
     for row in range(batch):
         for view, answer in pairs:
-            number = numbers.setdefault(_shown(row, view, view_keys, views, batch), len(numbers))
+            number = numbers.setdefault(_shown(row, view, view_keys, views, batch, own), len(numbers))
             start = 1_000_000 * (row + 1)
             # The token 0 stands for what is seen; all else that rows do not share is a number of its own.
             prompt = [*range(1, texts.before + 1), *[0] * views[KIND[view]].tokens]
@@ -94,12 +100,12 @@ def work_of(vista: VistaArguments, views: dict[str, View], texts: Texts, batch: 
     return Work(len(pairs), shown, len(numbers) / batch, tokens / batch, sum(sizes) / batch, max(sizes), batch)
 
 
-def _shown(row: int, view: str, view_keys: ViewKeys, views: dict[str, View], batch: int) -> Any:
+def _shown(row: int, view: str, view_keys: ViewKeys, views: dict[str, View], batch: int, own: bool) -> Any:
     """What a view shows: another row's video is that row's own view where the two share the micro-batch."""
     mate = row ^ 1
     if view == FULL:
         return "video", row, views[FULL_VIEW].frames
-    other = view in TERM_OF and needs_mate(TERM_OF[view], view_keys)
+    other = view in TERM_OF and needs_mate(_OWN_ROW if own else FULL_ROW, TERM_OF[view], view_keys)
     return ("video", mate if mate < batch else (row, "mate"), views[KIND[view]].frames) if other else (row, view)
 
 

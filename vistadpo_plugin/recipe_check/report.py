@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 from vistadpo_plugin.arguments import VistaArguments
 from vistadpo_plugin.data.views.keys import ViewKeys
+from vistadpo_plugin.data.views.views import needs_mate
 from vistadpo_plugin.models import family_of
 from vistadpo_plugin.recipe_check import cost, memory, tokens
 from vistadpo_plugin.recipe_check.model import ModelShape, shape_of
@@ -40,7 +41,7 @@ def page(recipe: Recipe, gpus: int, gigabytes: float | None) -> str:
     batch, most = recipe.training.per_device_train_batch_size, row_tokens(recipe.spreads_parameters, recipe.on_cpu)
     work = cost.work_of(recipe.finetuning, views, texts, batch, most)
     if tokens.FULL_VIEW in views:
-        lines += ["", *_cost(recipe, shape, views, texts, work, most)]
+        lines += ["", *_cost(recipe, shape, views, texts, work, most, rows)]
     if shape is None:
         lines += ["", "No estimate of memory: the shape of the model is not known here."]
     elif recipe.on_cpu:
@@ -117,6 +118,9 @@ def _rows(recipe: Recipe, rows: tokens.Rows) -> Iterator[str]:
     yield f"{kinds.pop('rows')} rows in {', '.join(rows.files)}"
     yield f"with {', '.join(f'{kind} {count}' for kind, count in kinds.items())}; of these a term has"
     yield from term_table(rows.grounded, recipe.finetuning.weights, ViewKeys.of(recipe.finetuning))
+    if recipe.finetuning.vista_mates == "alike":
+        videos = len({key for key in rows.grounded.video_keys if key is not None})
+        yield f"`vista_mates: alike` reads 5 frames of each of {videos} videos before the first step of a run."
     if rows.bad:
         yield f"{rows.bad} rows cannot be used; `vistadpo validate` says why."
 
@@ -145,6 +149,7 @@ def _cost(
     texts: tokens.Texts,
     work: cost.Work,
     most: int,
+    rows: tokens.Rows,
 ) -> Iterator[str]:
     """Ratios to the host's plain DPO of the same rows."""
     vista, batch = recipe.finetuning, recipe.training.per_device_train_batch_size
@@ -166,6 +171,10 @@ def _cost(
         pair = cost.work_of(vista, views, texts, 2, most)
         found = cost.cost_of(pair, shape, backward, memory.again_share(recipe, shape, pair), True)
         ways.append(("two rows a micro-batch", pair, found))
+    if needs_mate(cost.FULL_ROW, "video", ViewKeys.of(vista)) and any(row.rejected_videos for row in rows.good):
+        own = cost.work_of(vista, views, texts, batch, most, own=True)
+        found = cost.cost_of(own, shape, backward, memory.again_share(recipe, shape, own), True)
+        ways.append(("rejected videos of their own", own, found))
     for name, one, found in ways:
         reference = f"{one.positions:.0f}" if found.reference else "-"
         encodes = 2 * one.encodes if one is plain else one.encodes

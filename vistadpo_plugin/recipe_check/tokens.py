@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
+from vistadpo_plugin.arguments import TERMS
 from vistadpo_plugin.data.rows.grounded_rows import GroundedRows
 from vistadpo_plugin.data.rows.grounding import assume_files
 from vistadpo_plugin.data.rows.reader import read_rows
@@ -179,10 +180,12 @@ def needed_length(views: dict[str, View], texts: Texts) -> int:
 def row_kinds(rows: Rows) -> dict[str, int]:
     """How many rows carry each kind of grounding."""
     grounded = rows.grounded.grounded
+    own = sum(any(map(row.own_negatives, TERMS)) for row in grounded)
     return {
         "rows": len(grounded),
         "event": sum("event" not in row.off for row in grounded),
         "keyframe": sum("keyframe" not in row.off for row in grounded),
         "box": sum("box" not in row.off for row in grounded),
         "irrelevant answer": sum(row.rejected_irrelevant is not None for row in rows.good),
+        **({"rejected view of their own": own} if own else {}),
     }

@@ -17,7 +17,7 @@ from transformers import TrainerCallback
 
 from vistadpo_plugin.data.batches.collator import VistaCollator
 from vistadpo_plugin.data.batches.known_scores import ViewScores
-from vistadpo_plugin.data.batches.pairing import PairedRows, PairedSampler
+from vistadpo_plugin.data.batches.pairing import PairedRows, PairedSampler, Pick
 from vistadpo_plugin.reference.cache import ReferenceCache
 from vistadpo_plugin.scoring.scorer import ReferenceScores
 from vistadpo_plugin.scoring.sharded import from_first_rank
@@ -27,18 +27,17 @@ logger = logging.get_logger("llamafactory.vistadpo")
 
 @dataclass(frozen=True)
 class Missing:
-    """A row, its mate, and the sequences (`view/answer`) of which a cache does not know what the reference says."""
+    """A row with its mate, and the sequences (`view/answer`) of which a cache does not know what the reference says."""
 
-    row: int
-    mate: int
+    pick: Pick
     names: frozenset[str]
 
 
 def missing_rows(rows: PairedRows, cache: ReferenceCache, collator: VistaCollator) -> list[Missing]:
     """The rows of which the cache lacks a sequence, mates together."""
     missing = []
-    for pair in PairedSampler(rows, shuffle=False, mates_together=True):
-        row = rows[pair]
+    for pick in PairedSampler(rows, shuffle=False, mates_together=True):
+        row = rows[pick]
         answers, hidden = defaultdict(set), defaultdict(set)
         for term, pairs in collator.scored(row).items():
             for view, answer in pairs:
@@ -52,7 +51,7 @@ def missing_rows(rows: PairedRows, cache: ReferenceCache, collator: VistaCollato
             for answer in cache.lacking(row["reference_keys"][view], answers[view], hidden[view])
         }
         if names:
-            missing.append(Missing(*pair, frozenset(names)))
+            missing.append(Missing(pick, frozenset(names)))
     return missing
 
 
@@ -63,7 +62,7 @@ class _WhatIsMissing(Dataset):
         self.rows = rows
 
     def __getitem__(self, missing: Missing) -> dict[str, Any]:
-        return {**self.rows[missing.row, missing.mate], "wanted": missing.names}
+        return {**self.rows[missing.pick], "wanted": missing.names}
 
 
 class FillReferenceCache(TrainerCallback):

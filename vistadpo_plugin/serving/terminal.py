@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 from typing import Any
 
-from vistadpo_plugin.data.rows.schema import VIDEO_PLACEHOLDER
+from vistadpo_plugin.data.rows.values import VIDEO_PLACEHOLDER
 from vistadpo_plugin.data.views.frames import plural
 from vistadpo_plugin.serving.videos import read_videos
 

@@ -19,13 +19,12 @@ NO_VIDEO = "not a row with one video"
 def term_gaps(dataset: GroundedRows, term: str, view_keys: ViewKeys) -> Counter:
     """Why rows lack a term, counted by reason; the rows that have it are under None."""
     gaps: Counter = Counter()
-    lacks_mates = needs_mate(term, view_keys) and not dataset.has_mates
     for row in dataset.grounded:
         if row is None:
             gaps[None if term == "response" else NO_VIDEO] += 1
         else:
             reason = missing_grounding(row, term, view_keys)
-            if reason is None and lacks_mates:
+            if reason is None and needs_mate(row, term, view_keys) and not dataset.has_mates:
                 reason = NO_MATE
             gaps[reason] += 1
     return gaps
@@ -53,14 +52,22 @@ def term_table(dataset: GroundedRows, weights: dict[str, float], view_keys: View
         if term == "token":
             on_keyframe = sum(row is not None and token_view(row, view_keys) == KEYFRAME for row in dataset.grounded)
             without += f" ({on_keyframe} look at the keyframe, {have - on_keyframe} at the full video)"
+        own = sum(row is not None and bool(row.own_negatives(term)) for row in dataset.grounded)
+        if own:
+            without += f" ({own} with a rejected view of their own)"
         lines.append(f"  {term:<9}{weight:>7g}{have:>8}  {without}")
     return lines
 
 
 def summarize(
-    name: str, dataset: GroundedRows, weights: dict[str, float], view_keys: ViewKeys, view_tokens: dict[str, str]
+    name: str,
+    dataset: GroundedRows,
+    weights: dict[str, float],
+    view_keys: ViewKeys,
+    view_tokens: dict[str, str],
+    mates: str | None = None,
 ) -> str:
-    """The table of the terms, tokens per view, and what else was noted of the rows."""
+    """The table of the terms, tokens per view, and what else was noted of the rows; `mates`: how they are chosen."""
     videos = len({key for key in dataset.video_keys if key is not None})
     lines = [f"VistaDPO {name}: {len(dataset)} rows, {videos} videos", *term_table(dataset, weights, view_keys)]
     recordings = len({key for key in dataset.recordings if key is not None})
@@ -70,6 +77,8 @@ def summarize(
             "never each other's unrelated video"
         )
     lines += [f"  {view}: {tokens}" for view, tokens in view_tokens.items()]
+    if mates is not None:
+        lines.append(f"  {mates}")
     notes = Counter(note for row in dataset.grounded if row is not None for note in set(row.notes))
     lines += [f"  note: {note} ({plural(count, 'row')})" for note, count in notes.most_common()]
     written = box_style(dataset.grounded)

@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate import PartialState
+from accelerate.utils import gather_object
 from llamafactory.data import get_dataset, get_template_and_fix_tokenizer
 from llamafactory.extras import logging
 from llamafactory.extras.constants import IGNORE_INDEX
@@ -20,6 +22,7 @@ from llamafactory.model import load_config, load_model, load_tokenizer
 from llamafactory.train.trainer_utils import create_modelcard_and_push, create_ref_model
 
 from vistadpo_plugin.data.batches.collator import VistaCollator
+from vistadpo_plugin.data.batches.likeness import Likeness, find_likeness, look_at, videos_of
 from vistadpo_plugin.data.batches.pairing import PairedRows
 from vistadpo_plugin.data.rows.processor import COLUMNS
 from vistadpo_plugin.data.tokens.control_tokens import TokenKinds
@@ -143,6 +146,7 @@ def prepare(
         skip_bad_rows=skip_bad_rows,
         skipped=skipped if training_args.should_save else None,
         tokenized_path=data_args.tokenized_path,
+        mates=finetuning_args.vista_mates,
     )
     datasets = {name: _paired(name, dataset, check) for name, dataset in dataset_module.items()}
     model = load_model(tokenizer, model_args, finetuning_args, trainable)
@@ -261,6 +265,7 @@ class RowCheck:
     skip_bad_rows: bool
     skipped: SkippedRows | None
     tokenized_path: str | None
+    mates: str = "random"
 
 
 def _paired(name: str, dataset: Any, check: RowCheck) -> PairedRows | dict[str, PairedRows]:
@@ -277,12 +282,25 @@ def _paired(name: str, dataset: Any, check: RowCheck) -> PairedRows | dict[str, 
         report_bad_rows(name, errors, len(dataset), check.skip_bad_rows, check.skipped)
         dataset = dataset.select([index for index in range(len(dataset)) if index not in errors])
     rows = PairedRows(dataset, check.seed)
+    if check.mates == "alike" and "other" in map(check.frames.view_keys.negative, check.frames.view_keys.terms):
+        rows.alike = _likeness(rows, check.frames)
     controls = control_report(check.kinds, zip(dataset["where"], dataset["added_tokens"], strict=True))
     if controls is not None:
         logger.warning_rank0(controls)
     described = check.frames.describe()
-    logger.info_rank0("\n" + summarize(name.replace("_", " "), rows, check.weights, check.frames.view_keys, described))
+    alike = None if rows.alike is None else rows.alike.describe()
+    named = name.replace("_", " ")
+    logger.info_rank0("\n" + summarize(named, rows, check.weights, check.frames.view_keys, described, alike))
     return rows
+
+
+def _likeness(rows: PairedRows, frames: FrameCounts) -> Likeness:
+    """Each rank looks at a share of the videos; what came of it is the same on all."""
+    state = PartialState()
+    videos = videos_of(rows)
+    mine = list(videos)[state.process_index :: state.num_processes]
+    looks = look_at({key: videos[key] for key in mine}, frames.video_fps)
+    return find_likeness(rows, dict(gather_object(list(looks.items()))))
 
 
 def _share_prefixes(model: Any) -> bool:

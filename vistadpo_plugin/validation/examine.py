@@ -14,13 +14,13 @@ from vistadpo_plugin.data.rows.reader import read_rows
 from vistadpo_plugin.data.rows.schema import Row, RowError, parse_row
 from vistadpo_plugin.data.views.frames import plural
 from vistadpo_plugin.data.views.keys import ViewKeys
+from vistadpo_plugin.data.views.looks import find_alike
 from vistadpo_plugin.data.views.views import NO_MATE
 from vistadpo_plugin.training.summary import term_gaps
 from vistadpo_plugin.validation.files import Problem, VideoFacts, VideoJob, VideoResult, inspect
 from vistadpo_plugin.validation.isolation import Died, Hung, Workers
 from vistadpo_plugin.validation.judge import BOX_KINDS, judge
 from vistadpo_plugin.validation.kinds import ERROR, Finding
-from vistadpo_plugin.validation.looks import find_alike
 from vistadpo_plugin.validation.source import Source
 from vistadpo_plugin.validation.texts import TextStatistics, judge_lengths, judge_repetitions, judge_text, measure
 from vistadpo_plugin.validation.tokens import ModelTokens
@@ -200,7 +200,7 @@ def _look_at_files(
     members = list(groups.values())
     facts: dict[str, VideoFacts] = {}
     with Workers(inspect, options.workers) as workers:
-        results = workers.run(jobs, lambda job: options.time_limit + _SECONDS_A_ROW * len(job.rows))
+        results = workers.run(jobs, lambda job: options.time_limit * job.videos + _SECONDS_A_ROW * len(job.rows))
         for number, result in progress(results, len(jobs)):
             if isinstance(result, VideoResult):
                 if result.facts is not None:
@@ -229,7 +229,7 @@ def _alike(report: Report, looks: dict[str, tuple[int, ...]]) -> Iterable[Findin
 
 
 def _failure(job: VideoJob, failure: object) -> Problem:
-    name = job.rows[0].video_name
+    name = job.rows[0].video_name + (" (or a rejected video of its rows)" if job.videos > 1 else "")
     if isinstance(failure, Hung):
         return Problem(
             "file-hangs",

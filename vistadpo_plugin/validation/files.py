@@ -5,24 +5,18 @@ This runs in a worker process, so jobs and results are plain data.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from vistadpo_plugin.data.rows.grounding import (
-    GroundedRow,
-    between,
-    find_video,
-    frame_times,
-    ground,
-    inside_events,
-    nearest_frame,
-    outside_stretch,
-)
+from vistadpo_plugin.data.rows.grounding import GroundedRow, find_video, frame_times, ground, outside_stretch
 from vistadpo_plugin.data.rows.schema import Row, RowError
+from vistadpo_plugin.data.rows.values import Video
+from vistadpo_plugin.data.video.intervals import between, inside_events, nearest_frame
 from vistadpo_plugin.data.video.video import FrameSource, VideoError, frame_size, image_size, open_image
-from vistadpo_plugin.validation.looks import look, places
+from vistadpo_plugin.data.views.looks import look, places
 
 
 @dataclass(frozen=True)
@@ -33,6 +27,11 @@ class VideoJob:
     media_dir: str
     images_fps: float
     decode: bool
+
+    @property
+    def videos(self) -> int:
+        """How many different videos are read for it."""
+        return 1 + len({one for row in self.rows for one in (*row.rejected_videos, *row.rejected_clips)})
 
 
 @dataclass(frozen=True)
@@ -135,6 +134,8 @@ def _decode(rows: Sequence[GroundedRow], images_fps: float) -> tuple[dict[int, P
         try:
             _check_clips(row, times)
             _decode_images(row)
+            for rejected in (*row.rejected_videos, *row.rejected_clips):
+                _decode_ends(rejected, images_fps)
         except VideoError as error:
             problems[index] = _problem(error, "undecodable-file")
     return problems, looks
@@ -158,10 +159,17 @@ def _check_clips(row: GroundedRow, times: np.ndarray) -> None:
         raise VideoError(f"{row.video_key}: decoded frames have other times than its packets, a clip has none.")
 
 
+@functools.lru_cache(maxsize=256)  # rows of a video may share a rejected one
+def _decode_ends(video: Video, images_fps: float) -> None:
+    """The first and the last frame of a rejected video."""
+    FrameSource(video, images_fps).read(lambda times: {0, len(times) - 1}, lambda image: None)
+
+
 def _decode_images(row: GroundedRow) -> None:
-    """The images a row names besides its video: the keyframe, and the ends of both clips; the others' headers."""
-    if isinstance(row.keyframe, str):
-        open_image(row.keyframe)
+    """The images a row names besides its video: keyframes, and the ends of both clips; the others' headers."""
+    for image in (row.keyframe, *row.rejected_keyframes):
+        if isinstance(image, str):
+            open_image(image)
     for images in (row.clip_images, row.clip_negative_images):
         if images:
             open_image(images[0])

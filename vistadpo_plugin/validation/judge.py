@@ -12,12 +12,15 @@ from vistadpo_plugin.data.rows.grounding import (
     KEYFRAME_FIRST,
     KEYFRAME_MOVED,
     NO_BOX_LEFT,
+    NO_EVENT,
     NO_EVENT_FRAME,
+    NO_KEYFRAME,
     NO_OUTSIDE,
     PICTURE_LATE,
     GroundedRow,
 )
-from vistadpo_plugin.data.rows.schema import IGNORED_FIELD, NO_AREA, NO_IRRELEVANT, Box
+from vistadpo_plugin.data.rows.schema import IGNORED_FIELD, NO_IRRELEVANT, Box
+from vistadpo_plugin.data.rows.values import NO_AREA
 from vistadpo_plugin.data.video.centre_square import seen_area
 from vistadpo_plugin.data.views.keys import ViewKeys
 from vistadpo_plugin.data.views.views import missing_grounding
@@ -58,6 +61,12 @@ def judge(row: GroundedRow, view_keys: ViewKeys) -> Iterator[tuple[str, str]]:
             yield REASON_KINDS[reason], f"{reason}: the row has no {term} term"
     if row.boxes and "keyframe" in row.off:
         yield "box-without-keyframe", "`box` is given but no `keyframe`: the row has no object term"
+    for field, term, missing, preferred in (
+        ("rejected_clip", "clip", "event", "`event`"),
+        ("rejected_keyframe", "object", "keyframe", "`keyframe`"),
+    ):
+        if row.own_negatives(term) and row.off.get(missing) in (NO_EVENT, NO_KEYFRAME):
+            yield "rejected-alone", f"`{field}` is given but no {preferred}: the row has no {term} term"
     hidden = [box for box in row.boxes if is_cropped_away(box, row.frame_size)]
     if hidden:
         width, height = row.frame_size

@@ -96,7 +96,20 @@ KINDS = {
         "`clip_w`, `clip_l` or `frame` is no path",
         "Write the path of a folder of images, or leave the field out.",
     ),
+    "bad-rejected-view": Kind(
+        ERROR,
+        "`rejected_video`, `rejected_clip` or `rejected_keyframe` is no path",
+        "Write a path, a list of images (one video of them), or a list of videos.",
+    ),
+    "bad-holds": Kind(
+        ERROR,
+        "`holds_in_rejected_view` is neither true, false nor a list of terms",
+        "Write true, false, or a list of video, clip and object.",
+    ),
     # its files, from data/grounding.py and data/video.py
+    "rejected-is-preferred": Kind(
+        ERROR, "a rejected view is the row's own preferred one", "Name another, or remove the field."
+    ),
     "missing-file": Kind(
         ERROR,
         "a file or folder was not found",
@@ -166,6 +179,11 @@ KINDS = {
         WARNING,
         "a box is given, but not on which frame",
         "Add `keyframe`: the time or the image on which the box was drawn.",
+    ),
+    "rejected-alone": Kind(
+        WARNING,
+        "a rejected clip or keyframe is given, but not what it is held against",
+        "Add `event` (or `clip_w`) for a rejected clip, `keyframe` for a rejected keyframe.",
     ),
     "boxes-as-corners": Kind(
         WARNING,

@@ -7,7 +7,8 @@ import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from vistadpo_plugin.data.rows.schema import VIDEO_PLACEHOLDER, Row
+from vistadpo_plugin.data.rows.schema import Row
+from vistadpo_plugin.data.rows.values import VIDEO_PLACEHOLDER
 
 # One answer so many times as long as the other is worth a look ...
 FAR_LONGER = 3.0

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from datasets import Dataset
 
-from vistadpo_plugin.data.batches.pairing import NO_ROW, PairedRows, PairedSampler, pair_rows
+from vistadpo_plugin.data.batches.pairing import NO_ROW, PairedRows, PairedSampler, Pick, pair_rows
 from vistadpo_plugin.data.rows.grounding import GroundedRow
 
 
@@ -106,7 +106,7 @@ def test_has_mates(videos: list[str | None], has: bool) -> None:
 
 
 def test_the_order_is_drawn_from_seed_and_epoch() -> None:
-    def orders(seed: int) -> list[list[tuple[int, int]]]:
+    def orders(seed: int) -> list[list[Pick]]:
         sampler = PairedSampler(paired(VIDEOS, seed), shuffle=True, mates_together=True)
         assert len(sampler) == len(VIDEOS)
         found = []
@@ -119,16 +119,24 @@ def test_the_order_is_drawn_from_seed_and_epoch() -> None:
     first = orders(5)
     assert orders(5) == first
     assert orders(6) != first
-    indices = [[row for row, _ in order] for order in first]
+    indices = [[pick.row for pick in order] for order in first]
     assert all(sorted(order) == list(range(len(VIDEOS))) for order in indices)
     assert indices[0] != indices[1] != indices[2] != indices[0]
+
+
+def test_a_pick_says_of_which_epoch_it_is() -> None:
+    """A worker that lives through all epochs knows of no other; the data set it holds is of its own first one."""
+    sampler = PairedSampler(paired(VIDEOS), shuffle=True, mates_together=True)
+    for epoch in (0, 1, 5):
+        sampler.set_epoch(epoch)
+        assert {pick.epoch for pick in sampler} == {epoch}
 
 
 def test_without_shuffling_rows_come_in_file_order() -> None:
     sampler = PairedSampler(paired(VIDEOS), shuffle=False, mates_together=False)
     for epoch in range(2):
         sampler.set_epoch(epoch)
-        assert [row for row, _ in sampler] == list(range(len(VIDEOS)))
+        assert [pick.row for pick in sampler] == list(range(len(VIDEOS)))
 
 
 @pytest.mark.parametrize("together", [True, False])
@@ -140,7 +148,7 @@ def test_a_row_meets_the_same_mate_in_whatever_order(together: bool) -> None:
             rows = paired(VIDEOS, 5)
             sampler = PairedSampler(rows, shuffle, together)
             sampler.set_epoch(epoch)
-            assert dict(sampler) == expected
+            assert {pick.row: pick.mate for pick in sampler} == expected
             assert dict(enumerate(rows.mates().tolist())) == expected
 
 
@@ -153,7 +161,7 @@ def test_mates_follow_each_other_as_far_as_they_are_mutual(shuffle: bool) -> Non
         for epoch in range(2):
             sampler.set_epoch(epoch)
             mates = pair_rows(videos, seed, epoch)
-            order = [row for row, _ in sampler]
+            order = [pick.row for pick in sampler]
             assert sorted(order) == list(range(len(videos)))
             place = {row: number for number, row in enumerate(order)}
             for row, mate in enumerate(mates):
@@ -173,5 +181,5 @@ def test_pairs_within_micro_batches(size: int, whole: int) -> None:
     for shuffle in (True, False):
         order = list(PairedSampler(dataset, shuffle, mates_together=True))
         batches = [order[first : first + size] for first in range(0, 16, size)]
-        kept = sum(mate in dict(batch) for batch in batches for _, mate in batch)
+        kept = sum(pick.mate in {one.row for one in batch} for batch in batches for pick in batch)
         assert kept == 2 * whole

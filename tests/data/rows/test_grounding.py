@@ -11,8 +11,9 @@ import pytest
 from data.barcode_video import HEIGHT, WIDTH, count_decodes, write_images, write_video
 from PIL import Image
 
-from vistadpo_plugin.data.rows.grounding import GroundedRow, ground, inside_events, longest_outside
+from vistadpo_plugin.data.rows.grounding import GroundedRow, ground
 from vistadpo_plugin.data.rows.schema import RowError, parse_row
+from vistadpo_plugin.data.video.intervals import inside_events, longest_outside
 
 IMAGES_FPS = 2.0
 KEY_SIZE = (200, 100)

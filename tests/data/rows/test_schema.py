@@ -46,6 +46,79 @@ def test_an_object_and_its_text_read_alike() -> None:
     assert parse_row(source, "w") == parse_row(json.dumps(source), "w")
 
 
+@pytest.mark.parametrize("field", ["rejected_video", "rejected_clip"])
+@pytest.mark.parametrize(
+    ("given", "videos"),
+    [
+        ("b.mp4", ("b.mp4",)),
+        ("frames/b", ("frames/b",)),
+        (["1.png", "2.JPG"], (("1.png", "2.JPG"),)),
+        (["b.mp4", "frames/c"], ("b.mp4", "frames/c")),
+        (["b.mp4", ["1.png", "2.png"]], ("b.mp4", ("1.png", "2.png"))),
+        ([["1.png"], ["2.png"]], (("1.png",), ("2.png",))),
+        ([], ()),
+        (None, ()),
+    ],
+)
+def test_a_list_of_images_is_one_video_and_any_other_list_several(field: str, given: object, videos: tuple) -> None:
+    row = parse(**{field: given})
+    assert (row.rejected_videos if field == "rejected_video" else row.rejected_clips) == videos
+
+
+@pytest.mark.parametrize("field", ["rejected_video", "rejected_clip", "rejected_keyframe"])
+@pytest.mark.parametrize("given", ["", 3, 1.5, True, {}, [""], [3], [["a.mp4"], "b.mp4"], [[]], ["b.mp4", None]])
+def test_anything_else_is_no_rejected_view(field: str, given: object) -> None:
+    assert f"`{field}` must be" in refusal(**{field: given})
+
+
+def test_an_image_among_videos_is_refused() -> None:
+    """Whether it is a frame of one video or a video of its own cannot be told."""
+    assert "`rejected_video` must be" in refusal(rejected_video=["b.mp4", "1.png"])
+
+
+@pytest.mark.parametrize(
+    ("given", "images"), [("k.png", ("k.png",)), ("keys", ("keys",)), (["a.png", "keys"], ("a.png", "keys"))]
+)
+def test_rejected_keyframes_are_paths(given: object, images: tuple[str, ...]) -> None:
+    assert parse(rejected_keyframe=given).rejected_keyframes == images
+
+
+def test_what_a_rejected_clip_goes_with() -> None:
+    """With an event, or with `clip_w` in the place of `clip_l`; not beside `clip_l`, which says the same."""
+    assert parse(event=[1, 2], rejected_clip="b.mp4").rejected_clips == ("b.mp4",)
+    row = parse(clip_w="w", rejected_clip="b.mp4")
+    assert (row.clip_chosen, row.clip_rejected, row.rejected_clips) == ("w", None, ("b.mp4",))
+    assert "two names of one field" in refusal(clip_w="w", clip_l="l", rejected_clip="b.mp4")
+    for alone in ({"clip_w": "w"}, {"clip_l": "l"}):
+        assert "`clip_w` and `clip_l` go together" in refusal(**alone)
+
+
+@pytest.mark.parametrize(
+    ("given", "terms"),
+    [
+        (True, ("video", "clip", "object")),
+        (False, ()),
+        (None, ()),
+        ([], ()),
+        (["object"], ("object",)),
+        (["clip", "video", "clip"], ("video", "clip")),
+    ],
+)
+def test_where_the_chosen_answer_holds(given: object, terms: tuple[str, ...]) -> None:
+    assert parse(holds_in_rejected_view=given).holds == terms
+
+
+@pytest.mark.parametrize("given", ["video", "true", 1, 0, ["token"], ["response"], [True], [["video"]], {}, ["Video"]])
+def test_anything_else_holds_nowhere_and_is_refused(given: object) -> None:
+    assert "`holds_in_rejected_view` must be true, false, or a list of video, clip, object" in refusal(
+        holds_in_rejected_view=given
+    )
+
+
+def test_half_a_character_deep_in_a_list_is_refused() -> None:
+    assert "half a surrogate pair" in refusal(rejected_video=["a.mp4", ["b.png", "\ud83d.png"]])
+
+
 @pytest.mark.parametrize(("given", "id_", "where"), [("q7", "q7", "(id q7)"), (7, "7", "(id 7)"), (0, "0", "(id 0)")])
 def test_id_is_text_or_a_whole_number_and_part_of_the_place(given: object, id_: str, where: str) -> None:
     row = parse(id=given)

@@ -117,6 +117,43 @@ def test_of_the_mate_its_video_counts_and_nothing_else(
     assert others(keys(), keys(mate=replace(row["mate"], video=row["grounding"].video))) == {"video_negative"}
 
 
+@pytest.mark.parametrize(
+    ("field", "view"),
+    [("rejected_videos", "video_negative"), ("rejected_clips", "clip_negative"),
+     ("rejected_keyframes", "keyframe_negative")],
+)  # fmt: skip
+def test_a_rejected_view_of_the_rows_own_counts_for_that_view_alone(
+    keys: Callable[..., dict[str, str]], row: dict[str, Any], tmp_path: Path, field: str, view: str
+) -> None:
+    """Given, exchanged, or its file changed; and the other ones that it was drawn among do not count."""
+    one, two = tmp_path / "one.png", tmp_path / "two.png"
+    one.write_bytes(b"one")
+    two.write_bytes(b"two")
+
+    def with_own(*own: Path, drawn: Path) -> dict[str, str]:
+        written = replace(row["grounding"], **{field: tuple(map(str, own))})
+        columns = {**row["row"], "grounded": written.to_json()}
+        return keys(row=columns, grounding=replace(written, **{field: (str(drawn),)}))
+
+    first = with_own(one, drawn=one)
+    assert others(keys(), first) == others(first, with_own(two, drawn=two)) == {view}
+    assert others(first, with_own(one, two, drawn=one)) == set()
+    one.write_bytes(b"another")
+    assert others(first, with_own(one, drawn=one)) == {view}
+
+
+def test_where_the_answer_holds_changes_no_score(keys: Callable[..., dict[str, str]], row: dict[str, Any]) -> None:
+    grounding = replace(row["grounding"], holds=("video",))
+    assert keys(row={**row["row"], "grounded": grounding.to_json()}, grounding=grounding) == keys()
+
+
+def test_a_row_with_a_rejected_video_needs_no_mate(
+    keys: Callable[..., dict[str, str]], row: dict[str, Any], tmp_path: Path
+) -> None:
+    grounding = replace(row["grounding"], rejected_videos=(str(tmp_path / "second.mp4"),))
+    assert keys(grounding=grounding, mate=None) == keys(grounding=grounding)
+
+
 def test_without_a_mate_there_is_no_view_of_it(keys: Callable[..., dict[str, str]]) -> None:
     assert keys(mate=None).keys() == ALL - {"video_negative"}
     assert others(keys(), keys(mate=None)) == {"video_negative"}

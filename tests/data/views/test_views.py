@@ -24,11 +24,13 @@ from vistadpo_plugin.data.views.views import (
     CLIP,
     CLIP_NEGATIVE,
     FULL,
+    HOLDS,
     KEYFRAME,
     KEYFRAME_NEGATIVE,
     VIDEO_NEGATIVE,
     SampledFrames,
     ViewBuilder,
+    missing_grounding,
     row_terms,
     term_views,
     token_view,
@@ -363,6 +365,31 @@ def test_the_recipe_decides_too(
     grounded: Ground, changes: dict[str, Any], vista: dict[str, Any], has_mate: bool, terms: list[str]
 ) -> None:
     assert row_terms(grounded(**changes), has_mate, ViewKeys.of(VistaArguments(**vista))) == terms
+
+
+@pytest.mark.parametrize(
+    ("given", "gone"),
+    [
+        (True, {"video", "clip", "object"}),
+        (["clip"], {"clip"}),
+        (["video", "object"], {"video", "object"}),
+        ([], set()),
+    ],
+)
+@pytest.mark.parametrize("has_mate", [True, False])
+def test_a_term_is_off_where_the_chosen_answer_stays_true(
+    grounded: Ground, given: Any, gone: set[str], has_mate: bool
+) -> None:
+    """Unless the recipe does not heed it, and for another reason where there is one."""
+    row = grounded(holds_in_rejected_view=given)
+    lacking = gone if has_mate else gone | {"video"}
+    view_keys = ViewKeys.of(VistaArguments())
+    assert row_terms(row, has_mate, view_keys) == [term for term in TERMS if term not in lacking]
+    assert {term for term in TERMS if missing_grounding(row, term, view_keys) == HOLDS} == gone
+    ignored = ViewKeys.of(VistaArguments(vista_heed_holds=False))
+    assert row_terms(row, has_mate, ignored) == row_terms(grounded(), has_mate, ignored)
+    bare = grounded(holds_in_rejected_view=True, event=None)
+    assert missing_grounding(bare, "clip", view_keys) == "no event"
 
 
 @pytest.mark.parametrize(

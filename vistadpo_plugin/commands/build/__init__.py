@@ -1,7 +1,8 @@
-"""`vistadpo build`: grounded rows for `stage: vistadpo` from public annotations, with every question accounted for.
+"""`vistadpo build`: rows for `stage: vistadpo` from public annotations or pairs, with every question accounted for.
 
 In: options of the command line (`options`), annotations and videos. Out: rows, card, report and dataset_info.json, all
-written by `run`. A source is a module of `sources`. May import datasets and what lies below.
+written by `output`. `run` builds grounded rows from a source of questions, a module of `sources`; `preferences` plain
+rows from pairs. May import datasets and what lies below.
 """
 
 from __future__ import annotations
@@ -10,7 +11,6 @@ import shlex
 import sys
 
 from vistadpo_plugin.commands.build.options import parse_options
-from vistadpo_plugin.commands.build.run import build
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -19,7 +19,7 @@ def main(argv: list[str] | None = None) -> int:
     options = parse_options(argv, __doc__.splitlines()[0])
     options.command = shlex.join(["vistadpo", "build", *argv])
     try:
-        return build(options)
+        return options.run(options)
     except (ValueError, OSError) as error:
         print(f"vistadpo build: {error}", file=sys.stderr)
         return 2

@@ -5,12 +5,14 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from vistadpo_plugin.commands.build import preferences
 from vistadpo_plugin.commands.build.numbers import count, rate, share
+from vistadpo_plugin.commands.build.run import build
 from vistadpo_plugin.commands.build.sources import SOURCES
 
 
 def parse_options(argv: list[str] | None, description: str) -> argparse.Namespace:
-    """The options; `source` is a name of SOURCES."""
+    """The options; `source` is a name of SOURCES or `preferences`, `run` what builds from it."""
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument("--videos", type=Path, required=True, help="folder with the videos, sub-folders included")
     common.add_argument("-o", "--output", type=Path, required=True, help="the data file to write, DATA.jsonl")
@@ -23,7 +25,8 @@ def parse_options(argv: list[str] | None, description: str) -> argparse.Namespac
         "--allow-missing-videos", action="store_true", help="write rows whose videos are not in the folder yet"
     )
     common.add_argument("--overwrite", action="store_true", help="replace DATA.jsonl when it is there")
-    rewriting = common.add_argument_group("rewriting the answers with a language model (off by default)")
+    rewritten = argparse.ArgumentParser(add_help=False)
+    rewriting = rewritten.add_argument_group("rewriting the answers with a language model (off by default)")
     rewriting.add_argument(
         "--rewrite", action="store_true", help="make options sentences through an OpenAI-compatible endpoint"
     )
@@ -38,8 +41,13 @@ def parse_options(argv: list[str] | None, description: str) -> argparse.Namespac
     parser = argparse.ArgumentParser(prog="vistadpo build", description=description)
     sources = parser.add_subparsers(dest="source", required=True, metavar="SOURCE")
     for name, source in SOURCES.items():
-        source.add_arguments(sources.add_parser(name, parents=[common], help=source.help))
+        questions = sources.add_parser(name, parents=[common, rewritten], help=source.help)
+        source.add_arguments(questions)
+        questions.set_defaults(run=build)
+    pairs = sources.add_parser("preferences", parents=[common], help=preferences.HELP)
+    preferences.add_arguments(pairs)
+    pairs.set_defaults(run=preferences.build)
     options = parser.parse_args(argv)
-    if options.rewrite and not options.model:
+    if options.run is build and options.rewrite and not options.model:
         parser.error("--rewrite needs --model")
     return options

@@ -1,49 +1,67 @@
 """Processed rows and the sampler that hands them out with their mates (see mates.py).
 
-The sampler, which lives in the main process and knows the epoch, hands both indices to the workers.
+The sampler, which lives in the main process and knows the epoch, hands it to the workers with both indices.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch.utils.data import Dataset, Sampler
 
-from vistadpo_plugin.data.batches.mates import NO_ROW, pair_rows
+from vistadpo_plugin.data.batches.likeness import Likeness
+from vistadpo_plugin.data.batches.mates import NO_ROW, draw_rejected, pair_alike, pair_rows
 from vistadpo_plugin.data.rows.grounded_rows import GroundedRows
 from vistadpo_plugin.data.rows.grounding import GroundedRow
 from vistadpo_plugin.data.views.score_keys import score_keys
 from vistadpo_plugin.data.views.views import ViewBuilder
 
 
+class Pick(NamedTuple):
+    """What the sampler hands out: indices of a row and of its mate (or NO_ROW), and the epoch."""
+
+    row: int
+    mate: int
+    epoch: int = 0
+
+
 class PairedRows(GroundedRows, Dataset):
-    """Processed rows with their groundings parsed once; an item is (row, its mate or None)."""
+    """Processed rows with their groundings parsed once; an item is (row, its mate or None).
+
+    `alike`, once it is set, says which videos look alike, and rows of these are mates.
+    """
 
     def __init__(self, rows: Any, seed: int):
         super().__init__([GroundedRow.from_json(text) if text else None for text in rows["grounded"]])
         self.rows = rows
         self.seed = seed
         self.epoch = 0
+        self.alike: Likeness | None = None
         self.reference_keys: list[dict[str, str]] | None = None
 
-    def __getitem__(self, indices: tuple[int, int]) -> dict[str, Any]:
+    def __getitem__(self, pick: Pick) -> dict[str, Any]:
         """Columns of one row, plus `index`, `grounding` and `mate` (GroundedRow or None), and its `reference_keys`."""
-        index, mate = indices
+        index, mate, epoch = Pick(*pick)
         return {
             **self.rows[index],
             "index": index,
-            "grounding": self.grounded[index],
+            "grounding": self.drawn(index, self._drawing(epoch)),
             "mate": None if mate == NO_ROW else self.grounded[mate],
             "reference_keys": None if self.reference_keys is None else self.reference_keys[index],
         }
 
+    def drawn(self, index: int, epoch: int) -> GroundedRow | None:
+        """A row's grounding with the rejected views of its own that it has in an epoch, see `draw_rejected`."""
+        row = self.grounded[index]
+        return None if row is None else draw_rejected(row, self.seed, epoch)
+
     def fix_pairing(self, views: ViewBuilder) -> None:
-        """Draw the pairing once instead of every epoch, so that what is known of a row and its mate stays true."""
+        """Draw mates and rejected views once instead of every epoch, so that what is known of a row stays true."""
         self.reference_keys = [
-            score_keys(self.rows[index], self.grounded[index], None if mate == NO_ROW else self.grounded[mate], views)
+            score_keys(self.rows[index], self.drawn(index, 0), None if mate == NO_ROW else self.grounded[mate], views)
             for index, mate in enumerate(self.mates().tolist())
         ]
 
@@ -52,12 +70,19 @@ class PairedRows(GroundedRows, Dataset):
         self.epoch = epoch
 
     def mates(self) -> np.ndarray:
-        """The pairing of the current epoch, see `pair_rows`."""
-        return pair_rows(self.recordings, self.seed, self.epoch if self.reference_keys is None else 0)
+        """The pairing of the current epoch, see `pair_rows` and `pair_alike`."""
+        epoch = self._drawing(self.epoch)
+        if self.alike is not None:
+            return pair_alike(self.recordings, self.video_keys, self.alike, self.seed, epoch)
+        return pair_rows(self.recordings, self.seed, epoch)
+
+    def _drawing(self, epoch: int) -> int:
+        """The epoch whose drawing an epoch has."""
+        return epoch if self.reference_keys is None else 0
 
 
 class PairedSampler(Sampler):
-    """(row, mate) index pairs, in an order drawn from (seed, epoch) or in file order.
+    """Rows with their mates (`Pick`), in an order drawn from (seed, epoch) or in file order.
 
     With `mates_together` a row is followed by its mate, as far as mates are mutual: in one micro-batch the mate's full
     video is the row's unrelated one, decoded, encoded and scored once for both.
@@ -71,7 +96,7 @@ class PairedSampler(Sampler):
     def __len__(self) -> int:
         return len(self.dataset)
 
-    def __iter__(self) -> Iterator[tuple[int, int]]:
+    def __iter__(self) -> Iterator[Pick]:
         mates = self.dataset.mates()
         rows = np.arange(len(mates))
         together = rows[:, None]
@@ -86,7 +111,7 @@ class PairedSampler(Sampler):
             order = torch.randperm(len(together), generator=generator).tolist()
         for place in order:
             for row in together[place]:
-                yield int(row), int(mates[row])
+                yield Pick(int(row), int(mates[row]), self.dataset.epoch)
 
     def set_epoch(self, epoch: int) -> None:
         self.dataset.set_epoch(epoch)

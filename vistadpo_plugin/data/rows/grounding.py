@@ -15,16 +15,20 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from vistadpo_plugin.data.rows.schema import Box, Row, RowError
+from vistadpo_plugin.data.rows.schema import Row, RowError
+from vistadpo_plugin.data.rows.values import Box, Video
+from vistadpo_plugin.data.video.intervals import (
+    MIN_OUTSIDE_FRAMES,
+    MIN_OUTSIDE_SECONDS,
+    between,
+    frame_step,
+    inside_events,
+    longest_outside,
+)
 from vistadpo_plugin.data.video.video import VIDEO_SUFFIXES, FrameSource, VideoError, frame_size, image_size, images_in
 
-# The clip term needs a stretch without the event of at least this much.
-MIN_OUTSIDE_SECONDS = 1.0
-MIN_OUTSIDE_FRAMES = 4
 # Annotators round: an event or keyframe may end this far behind the last frame and is then moved to it (and counted).
 END_TOLERANCE_SECONDS = 1.0
-
-TIME_TOLERANCE_SECONDS = 1e-4
 
 NO_EVENT = "no event"
 NO_KEYFRAME = "no keyframe"
@@ -49,12 +53,14 @@ class GroundedRow:
     `frame_size` (width, height) is the frame the boxes are drawn on, as it is shown; (0, 0) where none is. `drawn` are
     the boxes as written. All times here count from the first frame, which comes `late` seconds after the 0 s of those
     that people write. `group` names the recording that the video is of. `off` says why a grounding is missing: keys
-    `event` and `outside` (clip term), `keyframe` and `box` (object term).
+    `event` and `outside` (clip term), `keyframe` and `box` (object term). `rejected_videos`, `rejected_clips` and
+    `rejected_keyframes` are what the row brings for the rejected views itself; with several the first is looked at, see
+    `mates.draw_rejected`. `holds` are the terms in whose rejected view the chosen answer stays true.
     """
 
     id: str
     where: str
-    video: str | tuple[str, ...]
+    video: Video
     events: tuple[tuple[float, float], ...] = ()
     outside: tuple[float, float] | None = None
     clip_images: tuple[str, ...] = ()
@@ -65,6 +71,10 @@ class GroundedRow:
     late: float = 0.0
     group: str | None = None
     drawn: tuple[Box, ...] = ()
+    rejected_videos: tuple[Video, ...] = ()
+    rejected_clips: tuple[Video, ...] = ()
+    rejected_keyframes: tuple[str, ...] = ()
+    holds: tuple[str, ...] = ()
     off: dict[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
@@ -72,6 +82,11 @@ class GroundedRow:
     def video_key(self) -> str:
         """Name of the video; `recordings` tells which names are of one recording."""
         return self.video if isinstance(self.video, str) else "\n".join(self.video)
+
+    def own_negatives(self, term: str) -> tuple[Video, ...]:
+        """What the row brings for the rejected view of a term itself."""
+        own = {"video": self.rejected_videos, "clip": self.rejected_clips, "object": self.rejected_keyframes}
+        return own.get(term, ())
 
     def to_json(self) -> str:
         return json.dumps(dataclasses.asdict(self))
@@ -114,6 +129,10 @@ def assume_files(row: Row) -> GroundedRow:
         boxes=row.boxes,
         group=row.group,
         drawn=row.boxes,
+        rejected_videos=row.rejected_videos,
+        rejected_clips=row.rejected_clips,
+        rejected_keyframes=row.rejected_keyframes,
+        holds=row.holds,
         off=_missing(row, row.keyframe, row.boxes),
         notes=row.notes,
     )
@@ -145,7 +164,7 @@ def _ground(row: Row, media_dir: str, images_fps: float) -> GroundedRow:
     clip_images, clip_negative_images = _clip_folders(row, media_dir)
     if row.events:
         times = frame_times(video, images_fps)
-        events, event_notes = _events_inside(row, float(times[-1] + _frame_step(times)), late)
+        events, event_notes = _events_inside(row, float(times[-1] + frame_step(times)), late)
         notes += event_notes
         if not inside_events(times, events).any():
             off["event"], events = NO_EVENT_FRAME, ()
@@ -156,6 +175,8 @@ def _ground(row: Row, media_dir: str, images_fps: float) -> GroundedRow:
 
     keyframe, boxed_size, keyframe_notes = _keyframe(row, media_dir, video, images_fps, video_size, late)
     boxes, box_notes = _boxes_inside(row.boxes, boxed_size)
+    rejected = _rejected(row, media_dir)
+    _refuse_same(row, rejected, {"video": video, "clip": clip_images, "keyframe": keyframe})
     return GroundedRow(
         id=row.id,
         where=row.where,
@@ -170,6 +191,10 @@ def _ground(row: Row, media_dir: str, images_fps: float) -> GroundedRow:
         late=late,
         group=row.group,
         drawn=row.boxes,
+        rejected_videos=rejected["video"],
+        rejected_clips=rejected["clip"],
+        rejected_keyframes=rejected["keyframe"],  # type: ignore[arg-type]
+        holds=row.holds,
         off=_missing(row, keyframe, boxes) | off,
         notes=tuple(notes + keyframe_notes + box_notes),
     )
@@ -198,15 +223,39 @@ def frame_times(video: str | tuple[str, ...], images_fps: float) -> np.ndarray:
     return FrameSource(video, images_fps).times()
 
 
-def _frame_step(times: np.ndarray) -> float:
-    return float(times[-1] / (len(times) - 1)) if len(times) > 1 else 0.0
+def _rejected(row: Row, media_dir: str) -> dict[str, tuple[Video, ...]]:
+    """The row's own rejected views, each found and opened."""
+    keyframes = [_find(path, media_dir, row.where, "rejected keyframe") for path in row.rejected_keyframes]
+    found: dict[str, tuple[Video, ...]] = {
+        "video": tuple(find_video(one, media_dir, row.where, "rejected video") for one in row.rejected_videos),
+        "clip": tuple(find_video(one, media_dir, row.where, "rejected clip") for one in row.rejected_clips),
+        "keyframe": tuple(
+            image for path in keyframes for image in (_images(path, row.where) if os.path.isdir(path) else (path,))
+        ),
+    }
+    for one in (*found["video"], *found["clip"]):
+        frame_size(one)
+    for image in found["keyframe"]:
+        image_size(image)  # type: ignore[arg-type]
+    return found
 
 
-def find_video(video: str | tuple[str, ...], media_dir: str, where: str) -> str | tuple[str, ...]:
-    """A file, or the images of a folder or list; raises RowError naming every path that was tried."""
+def _refuse_same(row: Row, rejected: dict[str, tuple[Video, ...]], preferred: dict[str, object]) -> None:
+    for name, views in rejected.items():
+        if preferred[name] in views:
+            raise RowError(
+                row.where,
+                f"`rejected_{name}` names the row's own {name}: the chosen answer is as likely there, and the term has "
+                "nothing to learn. Name another, or remove the field.",
+                "rejected-is-preferred",
+            )
+
+
+def find_video(video: Video, media_dir: str, where: str, what: str = "video") -> Video:
+    """A file, or the images of a folder or list; raises RowError naming `what` it is and every path that was tried."""
     if isinstance(video, tuple):
-        return tuple(_find(frame, media_dir, where, "video frame") for frame in video)
-    found = _find(video, media_dir, where, "video", VIDEO_SUFFIXES)
+        return tuple(_find(frame, media_dir, where, f"{what} frame") for frame in video)
+    found = _find(video, media_dir, where, what, VIDEO_SUFFIXES)
     if not os.path.isdir(found):
         return found
     return _images(found, where)
@@ -236,11 +285,11 @@ def _find(path: str, media_dir: str, where: str, what: str, suffixes: tuple[str,
 
 
 def _clip_folders(row: Row, media_dir: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    if row.clip_chosen is None or row.clip_rejected is None:
-        return (), ()
-    chosen = _find(row.clip_chosen, media_dir, row.where, "clip_w folder")
-    rejected = _find(row.clip_rejected, media_dir, row.where, "clip_l folder")
-    return _images(chosen, row.where), _images(rejected, row.where)
+    found = []
+    for name, folder in (("clip_w", row.clip_chosen), ("clip_l", row.clip_rejected)):
+        images = () if folder is None else _images(_find(folder, media_dir, row.where, f"{name} folder"), row.where)
+        found.append(images)
+    return found[0], found[1]
 
 
 def _events_inside(row: Row, duration: float, late: float) -> tuple[tuple[tuple[float, float], ...], list[str]]:
@@ -265,43 +314,10 @@ def _span(duration: float, late: float) -> str:
     return f"which lasts {duration:.2f} s" + (f" from its first picture at {late:.2f} s" if late else "")
 
 
-def between(times: np.ndarray, start: float, end: float) -> np.ndarray:
-    """Which frames lie in [start, end]: bool (n,). A tenth of a millisecond is allowed for decimal rounding."""
-    return (times >= start - TIME_TOLERANCE_SECONDS) & (times <= end + TIME_TOLERANCE_SECONDS)
-
-
-def nearest_frame(times: np.ndarray, seconds: float) -> int:
-    """Index of the frame whose time is nearest; the earlier one of two."""
-    return int(np.abs(times - seconds).argmin())
-
-
-def inside_events(times: np.ndarray, events: tuple[tuple[float, float], ...]) -> np.ndarray:
-    """Which frames fall inside any event, ends included: bool (n,)."""
-    inside = np.zeros(len(times), dtype=bool)
-    for start, end in events:
-        inside |= between(times, start, end)
-    return inside
-
-
 def outside_stretch(times: np.ndarray, row: GroundedRow) -> np.ndarray:
     """Which frames belong to the row's longest stretch without the event: bool (n,)."""
     start, end = row.outside
     return between(times, start, end) & ~inside_events(times, row.events)
-
-
-def longest_outside(times: np.ndarray, events: tuple[tuple[float, float], ...]) -> tuple[float, float] | None:
-    """(start, end) in seconds of the longest stretch without the event, or None when it is too short for a clip.
-
-    `events` are sorted and do not touch. The stretch must last a second and hold four frames.
-    """
-    duration = float(times[-1] + _frame_step(times))
-    edges = [0.0, *(edge for event in events for edge in event), duration]
-    gaps = [(edges[index], edges[index + 1]) for index in range(0, len(edges), 2)]
-    start, end = max(gaps, key=lambda gap: gap[1] - gap[0])
-    frames = between(times, start, end) & ~inside_events(times, events)
-    if end - start < MIN_OUTSIDE_SECONDS or frames.sum() < MIN_OUTSIDE_FRAMES:
-        return None
-    return start, end
 
 
 def _keyframe(
@@ -321,7 +337,7 @@ def _keyframe(
         return None, video_size, []
     times = frame_times(video, images_fps)
     last, seconds = float(times[-1]), row.keyframe - late
-    if seconds > last + max(END_TOLERANCE_SECONDS, _frame_step(times)) or seconds < -END_TOLERANCE_SECONDS:
+    if seconds > last + max(END_TOLERANCE_SECONDS, frame_step(times)) or seconds < -END_TOLERANCE_SECONDS:
         edge = f"last frame is at {late + last:.2f} s" if seconds > 0 else f"first frame is at {late:.2f} s"
         raise RowError(
             row.where,
@@ -329,7 +345,7 @@ def _keyframe(
             "give seconds from the start of the video.",
             "keyframe-outside-video",
         )
-    notes = [KEYFRAME_MOVED] if seconds > last + _frame_step(times) else []
+    notes = [KEYFRAME_MOVED] if seconds > last + frame_step(times) else []
     return min(max(seconds, 0.0), last), video_size, notes
 
 

@@ -15,7 +15,8 @@ from llamafactory.extras.constants import IMAGE_PLACEHOLDER
 
 from vistadpo_plugin.data.rows.converter import VISTA_COLUMN
 from vistadpo_plugin.data.rows.grounding import ground
-from vistadpo_plugin.data.rows.schema import VIDEO_PLACEHOLDER, Row, RowError, parse_row
+from vistadpo_plugin.data.rows.schema import Row, RowError, parse_row
+from vistadpo_plugin.data.rows.values import VIDEO_PLACEHOLDER
 from vistadpo_plugin.data.tokens.control_tokens import AddedTokens
 from vistadpo_plugin.data.video.settings import video_settings
 

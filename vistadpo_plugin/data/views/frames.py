@@ -18,6 +18,11 @@ class FrameCounts:
         self.fixed = plugin.fixed_frames(processor) if hasattr(plugin, "fixed_frames") else None
         self.sampling = getattr(plugin, "sampling", "ends")
 
+    @property
+    def video_fps(self) -> float:
+        """At how many images a second a folder of frames is shown."""
+        return video_settings(self.processor)["video_fps"]
+
     def builder(self, seed: int) -> ViewBuilder:
         """The view builder of this model, with the host's own resizing of video frames."""
         settings = video_settings(self.processor)

@@ -20,6 +20,7 @@ class ViewKeys:
     clip_frames: int | None
     token_view: str
     irrelevant: bool
+    heed_holds: bool
 
     @classmethod
     def of(cls, vista: VistaArguments) -> ViewKeys:
@@ -33,6 +34,7 @@ class ViewKeys:
             clip_frames=vista.vista_clip_frames,
             token_view=vista.vista_token_view,
             irrelevant=vista.vista_irrelevant_weight > 0,
+            heed_holds=vista.vista_heed_holds,
         )
 
     def scores(self, answer: str) -> bool:

@@ -1,24 +1,29 @@
 """What a row's scores on one view depend on, as a hash: the name under which they are known to another run.
 
 Rows that differ, or whose files have changed, have other keys. A view that is drawn at random depends on the seed, one
-of another row's video on that file: so runs of other seeds, or with other rejected views, share all the rest.
+of another row's video, or of a rejected one of the row's own, on that file: so runs of other seeds, or with other
+rejected views, share all the rest.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import os
 from collections.abc import Iterable
 from typing import Any
 
 from vistadpo_plugin.data.rows.grounding import GroundedRow
+from vistadpo_plugin.data.rows.values import Video
 from vistadpo_plugin.data.views.views import (
     CLIP,
     CLIP_NEGATIVE,
     FULL,
     KEYFRAME,
+    OWN,
     TERM_OF,
     ViewBuilder,
+    negative_kind,
 )
 
 # Of a processed row; `where` draws noise and shuffles.
@@ -32,31 +37,42 @@ def score_keys(
 
     Left out is what is the same for all rows: model, tokenizer, template, and how many frames a video gives.
     """
+    row = row if grounding is None else {**row, "grounded": _without_negatives(row["grounded"], grounding)}
     paths = [path for media in ("images", "videos") for path in _paths(row[media])]
     if grounding is not None:
-        paths += [*_video(grounding), *grounding.clip_images, *grounding.clip_negative_images]
+        paths += [*_files(grounding.video), *grounding.clip_images, *grounding.clip_negative_images]
         paths += [grounding.keyframe] if isinstance(grounding.keyframe, str) else []
     of_row = "\n".join([*(repr(row[name]) for name in _COLUMNS), *_states(paths)])
     if grounding is None:
         return {FULL: _digest(of_row, FULL)}
     recipes = {FULL: "", KEYFRAME: "", CLIP: repr(views.view_keys.clip_frames)}
     for view in TERM_OF:
-        recipe = _negative(view, mate, views)
+        recipe = _negative(view, grounding, mate, views)
         if recipe is not None:
             recipes[view] = recipe
     return {view: _digest(of_row, view, recipe) for view, recipe in recipes.items()}
 
 
-def _negative(view: str, mate: GroundedRow | None, views: ViewBuilder) -> str | None:
+def _without_negatives(text: str, grounding: GroundedRow) -> str:
+    """The row as JSON `text`, without what only one rejected view depends on, and whether that is looked at."""
+    if not grounding.holds and not any(grounding.own_negatives(term) for term in TERM_OF.values()):
+        return text
+    rest = dataclasses.replace(grounding, rejected_videos=(), rejected_clips=(), rejected_keyframes=(), holds=())
+    return rest.to_json()
+
+
+def _negative(view: str, row: GroundedRow, mate: GroundedRow | None, views: ViewBuilder) -> str | None:
     """What a rejected view depends on beside its row, None where it would need a mate that the row has not."""
-    kind = views.view_keys.negative(TERM_OF[view])
+    kind = negative_kind(row, TERM_OF[view], views.view_keys)
     parts: list[Any] = [kind]
     if view == CLIP_NEGATIVE:
         parts.append(views.view_keys.clip_frames)
-    if kind == "other":
+    if kind == OWN:
+        parts += _states(_files(row.own_negatives(TERM_OF[view])[0]))
+    elif kind == "other":
         if mate is None:
             return None
-        parts += _states(_video(mate))
+        parts += _states(_files(mate.video))
     elif kind in ("noise", "shuffle"):
         parts.append(views.seed)
     elif kind in ("mask", "move"):
@@ -64,8 +80,8 @@ def _negative(view: str, mate: GroundedRow | None, views: ViewBuilder) -> str | 
     return repr(parts)
 
 
-def _video(row: GroundedRow) -> list[str]:
-    return [row.video] if isinstance(row.video, str) else list(row.video)
+def _files(video: Video) -> list[str]:
+    return [video] if isinstance(video, str) else list(video)
 
 
 def _states(paths: Iterable[str]) -> list[str]:

@@ -19,8 +19,9 @@ from typing import Literal
 import numpy as np
 from PIL import Image
 
-from vistadpo_plugin.data.rows.grounding import GroundedRow, inside_events, nearest_frame, outside_stretch
+from vistadpo_plugin.data.rows.grounding import GroundedRow, outside_stretch
 from vistadpo_plugin.data.rows.schema import RowError
+from vistadpo_plugin.data.video.intervals import inside_events, nearest_frame
 from vistadpo_plugin.data.video.video import FrameSource, VideoError
 from vistadpo_plugin.data.views import negatives
 from vistadpo_plugin.data.views.keys import ViewKeys
@@ -35,7 +36,11 @@ MADE_FROM = {VIDEO_NEGATIVE: FULL, CLIP_NEGATIVE: CLIP, KEYFRAME_NEGATIVE: KEYFR
 TERM_OF = {VIDEO_NEGATIVE: "video", CLIP_NEGATIVE: "clip", KEYFRAME_NEGATIVE: "object"}
 """The term that a rejected view is for."""
 
+OWN = "own"
+"""A rejected view that the row brings itself, in place of the recipe's."""
+
 NO_MATE = "no other video in the data set"
+HOLDS = "the chosen answer stays true in the rejected view"
 
 Selector = Callable[[np.ndarray], list[int]]
 """Times of all frames of a source (n,) -> indices of the frames a view takes."""
@@ -59,17 +64,26 @@ class SampledFrames(list):
 
 
 def missing_grounding(row: GroundedRow, term: str, view_keys: ViewKeys) -> str | None:
-    """Why the row cannot carry the term, or None when it can. A mate, where one is needed, is not looked at."""
+    """Why the row does not carry the term, or None when it does. A mate, where one is needed, is not looked at."""
+    reason = _lacking(row, term, view_keys)
+    if reason is None and view_keys.heed_holds and term in row.holds:
+        return HOLDS
+    return reason
+
+
+def _lacking(row: GroundedRow, term: str, view_keys: ViewKeys) -> str | None:
+    """What of the term's two views cannot be had."""
+    kind = negative_kind(row, term, view_keys)
     if term == "clip":
         if "event" in row.off:
             return row.off["event"]
-        if view_keys.clip_negative == "non_event" and not row.clip_negative_images:
+        if kind == "non_event" and not row.clip_negative_images:
             return row.off.get("outside")
     elif term == "object":
-        # Two of the negatives replace the frame and need no box.
-        needs_box = view_keys.object_negative in ("mask", "move")
+        # The other negatives replace the frame and need no box.
+        needs_box = kind in ("mask", "move")
         reason = row.off.get("keyframe") or (row.off.get("box") if needs_box else None)
-        if reason is None and view_keys.object_negative == "move" and _fills_frame(row):
+        if reason is None and kind == "move" and _fills_frame(row):
             return "an object too large to be moved"
         return reason
     elif term == "token" and view_keys.token_view == "keyframe":
@@ -83,9 +97,14 @@ def _fills_frame(row: GroundedRow) -> bool:
     return any(w > width / 2 and h > height / 2 for _, _, w, h in row.boxes)
 
 
-def needs_mate(term: str, view_keys: ViewKeys) -> bool:
+def negative_kind(row: GroundedRow, term: str, view_keys: ViewKeys) -> str | None:
+    """How the row's rejected view of a term comes about: as the recipe says, or OWN where the row brings one."""
+    return OWN if row.own_negatives(term) else view_keys.negative(term)
+
+
+def needs_mate(row: GroundedRow, term: str, view_keys: ViewKeys) -> bool:
     """Whether the term's rejected view is another row's video."""
-    return view_keys.negative(term) == "other"
+    return negative_kind(row, term, view_keys) == "other"
 
 
 def token_view(row: GroundedRow, view_keys: ViewKeys) -> str:
@@ -110,7 +129,7 @@ def row_terms(row: GroundedRow, has_mate: bool, view_keys: ViewKeys) -> list[str
     return [
         term
         for term in view_keys.terms
-        if missing_grounding(row, term, view_keys) is None and (has_mate or not needs_mate(term, view_keys))
+        if missing_grounding(row, term, view_keys) is None and (has_mate or not needs_mate(row, term, view_keys))
     ]
 
 
@@ -265,10 +284,14 @@ class ViewBuilder:
             if row.clip_images:
                 return row, FrameSource(row.clip_images, self.video_fps), self._spread(self._clip_count)
             return row, own, self._spread(self._clip_count, lambda times: inside_events(times, row.events), row)
+        kind = negative_kind(row, TERM_OF[view], self.view_keys)
         if view == KEYFRAME_NEGATIVE:
+            if kind == OWN:
+                return row, FrameSource((row.rejected_keyframes[0],), self.video_fps), lambda times: [0]
             return None
-        kind = self.view_keys.negative(TERM_OF[view])
         count = self._full_count if view == VIDEO_NEGATIVE else self._clip_count
+        if kind == OWN:
+            return row, FrameSource(row.own_negatives(TERM_OF[view])[0], self.video_fps), self._spread(count)
         if kind == "other":
             assert mate is not None  # row_terms() leaves the term out otherwise
             return mate, FrameSource(mate.video, self.video_fps), self._spread(count)

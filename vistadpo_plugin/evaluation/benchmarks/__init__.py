@@ -19,6 +19,15 @@ _MODULES = {
     "tgif_qa": "video_qa",
     "activitynet_qa": "video_qa",
     "video_chatgpt": "video_chatgpt",
+    "tempcompass_multi_choice": "tempcompass",
+    "tempcompass_yes_no": "tempcompass",
+    "tempcompass_caption_matching": "tempcompass",
+    "vidhalluc_bqa": "vidhalluc.actions",
+    "vidhalluc_mcq": "vidhalluc.actions",
+    "vidhalluc_tsh": "vidhalluc.order",
+    "vidhalluc_sth": "vidhalluc.scene",
+    "tomato": "tomato",
+    "videomme": "videomme",
 }
 
 

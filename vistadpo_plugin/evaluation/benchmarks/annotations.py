@@ -1,4 +1,4 @@
-"""Reading the annotation files of a benchmark: JSON lists of objects."""
+"""Reading the annotation files of a benchmark: JSON lists of objects, or objects of what is asked by name."""
 
 from __future__ import annotations
 
@@ -18,18 +18,31 @@ def find_files(benchmark: str, annotations: Path, names: list[str]) -> list[Path
     return [annotations / name for name in names]
 
 
-def read_entries(path: Path) -> list[dict[str, Any]]:
-    """The objects of a JSON list. Raises ValueError, naming file and entry, for anything else and for an empty list."""
+def read_json(path: Path) -> Any:
+    """What a JSON file holds. Raises ValueError naming the file."""
     try:
-        entries = json.loads(path.read_text(encoding="utf-8-sig"))
+        return json.loads(path.read_text(encoding="utf-8-sig"))
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} is not JSON ({error}). Fetch the annotation file again.") from None
+
+
+def read_entries(path: Path) -> list[dict[str, Any]]:
+    """The objects of a JSON list. Raises ValueError, naming file and entry, for anything else and for an empty list."""
+    entries = read_json(path)
     if not isinstance(entries, list) or not entries:
         raise ValueError(f"{path}: a list of entries is expected. Is it another file of the benchmark?")
     for index, entry in enumerate(entries):
         if not isinstance(entry, dict):
             raise ValueError(f"{path}, entry {index}: an object is expected, found {entry!r:.80}.")
     return entries
+
+
+def read_object(path: Path) -> dict[str, Any]:
+    """A JSON object with something in it. Raises ValueError naming the file."""
+    content = read_json(path)
+    if not isinstance(content, dict) or not content:
+        raise ValueError(f"{path}: an object of entries by name is expected. Is it another file of the benchmark?")
+    return content
 
 
 def read_text(entry: dict[str, Any], field: str, where: str) -> str:

@@ -57,6 +57,7 @@ class EventHallusion:
     name: str = "eventhallusion"
     prompt: str = "{question}\nPlease answer yes or no:"
     needs_judge: bool = False
+    headline: str = "overall"
 
     def files(self, annotations: Path) -> list[Path]:
         return question_files(self.name, annotations)

@@ -84,6 +84,7 @@ class EventHallusionDescription:
     name: str = "eventhallusion_description"
     prompt: str = "Please describe this video in detail."
     needs_judge: bool = True
+    headline: str = "overall without misleading"
 
     def files(self, annotations: Path) -> list[Path]:
         constants = annotations / "constants.py"

@@ -81,6 +81,7 @@ class MVBench:
     name = "mvbench"
     prompt = PROMPT
     needs_judge = False
+    headline = "average"
 
     def files(self, annotations: Path) -> list[Path]:
         return find_files(self.name, annotations, [file_of(task) for task in TASKS])

@@ -27,6 +27,7 @@ class VideoChatGPT:
     name = "video_chatgpt"
     prompt = "{question}"
     needs_judge = True
+    headline = "average of the aspects"
     judge_prompt = "\n\n".join(f"{aspect.name}:\n{aspect.judge_prompt.text}" for aspect in ASPECTS)
 
     def files(self, annotations: Path) -> list[Path]:

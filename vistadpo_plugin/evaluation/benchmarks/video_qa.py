@@ -65,6 +65,7 @@ class VideoQA:
     typed: bool = False
     prompt: str = "{question}"
     needs_judge: bool = True
+    headline: str = "accuracy"
     judge_prompt: str = JUDGE_PROMPT.text
 
     def files(self, annotations: Path) -> list[Path]:

@@ -44,6 +44,7 @@ class VideoHallucer:
     subsets: tuple[str, ...] = SUBSETS
     videos: str = "{subset}/videos/{name}"
     needs_judge: bool = False
+    headline: str = "total/overall"
 
     def files(self, annotations: Path) -> list[Path]:
         names = []

@@ -1,14 +1,18 @@
-"""What lmms-eval finds under its entry point group `lmms_eval.models`: the model name `vistadpo`.
+"""What lmms-eval finds under its entry point group `lmms_eval.models`, the model name `vistadpo`; and tasks for it.
 
 Written for lmms-eval 0.7. Nothing of it is imported before lmms-eval itself asks.
 """
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 MODEL = "vistadpo"
 CLASS = "vistadpo_plugin.evaluation.lmms_eval.model.LlamaFactoryModel"
+
+TASKS = Path(__file__).parent / "tasks"
+"""The folder for lmms-eval's --include_path."""
 
 
 def manifest() -> Any:
