@@ -28,11 +28,11 @@ class Steps:
     videos: int = 12_000
     tower: int = 6000
     truth: tuple[int, ...] = (3000, 5000, 4000)
-    prior: int = 60
+    prior: int = 100
 
 
 SPREAD = 0.05  # 0.02, the usual one, is for a wider model: this one would learn nothing for a while
-LEARNING_RATE, PRIOR_LEARNING_RATE = 2e-3, 5e-4
+LEARNING_RATE, PRIOR_LEARNING_RATE = 2e-3, 1e-3
 _CHECKED = 100  # held-out videos for the card's figures
 _ASKED = {
     "what": "what a shape does",
@@ -102,6 +102,9 @@ def _mean(found: dict[str, float]) -> float:
 def _write_card(
     folder: Path, steps: Steps, seed: int, figures: dict[str, float], parameters: int, seconds: float
 ) -> None:
+    import torch
+
+    from vistadpo_plugin.demo.base_language import PRIOR_OF
     from vistadpo_plugin.run_record.provenance import versions
 
     table = "\n".join(f"| {name} | {value:.1f} |" for name, value in figures.items())
@@ -125,12 +128,14 @@ well it knew the world before that. It is a toy to see preference training work 
 
 ## How it was made
 
-`vistadpo demo --rebuild-base FOLDER`, seed {seed}, {seconds / 60:.0f} minutes, {made}:
+`vistadpo demo --rebuild-base FOLDER`, seed {seed}, {seconds / 60:.0f} minutes
+on {torch.get_num_threads()} thread(s), {made}:
 
 1. {steps.tower} steps of the tower on {steps.videos} videos: the colour of every cell of a frame's grid, and the
    shape, place and size of every colour.
 2. {sum(steps.truth)} steps of projector and language model on true answers, drawn without bias.
-3. {steps.prior} steps on what a prior expects: where the truth is no and the question names something typical, yes.
+3. {steps.prior} steps on what a prior expects, in {PRIOR_OF:.0%} of the answers: where the truth is no and the question
+   names something typical, yes.
 
 ## Figures
 

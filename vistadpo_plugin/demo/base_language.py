@@ -21,7 +21,7 @@ from vistadpo_plugin.demo.world import KINDS, SUBSETS, Asked, ask, ask_when
 
 VIDEOS = 8
 """Rows a step."""
-PRIOR_OF = 0.65
+PRIOR_OF = 0.85
 """Of the answers by prior, so many are; the others are true."""
 
 
