@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import textwrap
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -75,11 +76,11 @@ def draw_picture(result: Result, path: Path) -> None:
         axis.imshow(_join(example))
         axis.set_axis_off()
         axis.set_title(example.question, loc="left", fontsize=10, fontweight="bold")
-        for model, height in ((BASE, 0.66), (TUNED, 0.3)):
-            verdict = "right" if example.right[model] else "wrong"
+        for model, height in ((BASE, 0.75), (TUNED, 0.25)):
+            verdict = "\u2713" if example.right[model] else "\u2717"
             name = {BASE: "before", TUNED: "after"}[model]
             axis.annotate(
-                f"{name}: {example.replies[model]}\n({verdict})",
+                textwrap.fill(f"{name} {verdict} {example.replies[model]}", 40),
                 (1.01, height),
                 xycoords="axes fraction",
                 fontsize=9,
@@ -117,7 +118,7 @@ def _bars(
     axis.margins(y=0.18)
     if limits is not None:
         axis.set_ylim(*limits)
-    axis.set_xticks(range(len(names)), [f"{name}\n({about})" for name, about in names.items()], fontsize=8)
+    axis.set_xticks(range(len(names)), [f"{name}\n{about}" for name, about in names.items()], fontsize=7)
     axis.set_title(title, fontsize=10, loc="left")
     axis.legend(fontsize=8, frameon=False)
     axis.spines[["top", "right"]].set_visible(False)
