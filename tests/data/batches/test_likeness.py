@@ -85,7 +85,7 @@ def test_of_one_recording_or_the_same_look_nobody_is_near() -> None:
     assert "a" not in names["twin"]
     assert found.same >= 1 and found.unseen == 1
     assert all(bits == sorted(bits) for bits in ([bit for _, bit in others] for others in found.nearest.values()))
-    assert "1 videos are flat" in found.describe() and "no mates" in found.describe()
+    assert "not to be read: 1 video" in found.describe() and f"of one recording: {found.same} pair" in found.describe()
 
 
 def clusters(rng: random.Random, count: int, size: int) -> tuple[GroundedRows, Likeness, dict[str, int]]:
