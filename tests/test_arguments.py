@@ -135,6 +135,13 @@ def test_every_choice_is_accepted(
     assert getattr(parse(**{key: value}), key) == getattr(parse_cli(f"--{key}={value}"), key) == value
 
 
+def test_a_magnitude_is_a_number_to_yaml(parse: Callable[..., Any]) -> None:
+    assert parse(vista_temporal_magnitude=4).vista_temporal_magnitude == "4"
+    assert parse(vista_temporal_magnitude="4").vista_temporal_magnitude == "4"
+    with pytest.raises(ValueError, match="allowed: frames, 16, 8, 4, 2, curriculum"):
+        parse(vista_temporal_magnitude=1)
+
+
 def test_clip_frames(parse: Callable[..., Any], parse_cli: Callable[..., Any]) -> None:
     assert parse().vista_clip_frames is None
     assert parse(vista_clip_frames=None).vista_clip_frames is None

@@ -51,20 +51,26 @@ class VistaArguments:
         metadata={"help": "What the token term looks at: the keyframe where a row has one, else the full video (auto); "
                           "only keyframes; or always the full video."},
     )  # fmt: skip
-    vista_video_negative: Literal["other", "noise", "black", "reverse", "shuffle"] = field(
+    vista_video_negative: Literal["other", "noise", "black", "reverse", "shuffle", "drop"] = field(
         default="other",
         metadata={"help": "Rejected view of the video term where a row brings no `rejected_video`: the video of the "
-                          "row's mate, noise, black frames, or the same frames reversed or shuffled."},
+                          "row's mate, noise, black frames, or the same frames reversed, shuffled or dropped."},
     )  # fmt: skip
     vista_mates: Literal["random", "alike"] = field(
         default="random",
         metadata={"help": "Which other row's video is a row's mate: any, drawn anew every epoch, or one of those that "
                           "look most like its own and are another recording."},
     )  # fmt: skip
-    vista_clip_negative: Literal["non_event", "other", "noise", "black", "reverse", "shuffle"] = field(
+    vista_clip_negative: Literal["non_event", "other", "noise", "black", "reverse", "shuffle", "drop"] = field(
         default="non_event",
         metadata={"help": "Rejected view of the clip term where a row brings no `rejected_clip`: the longest stretch "
                           "without the event, or as for the video term."},
+    )  # fmt: skip
+    vista_temporal_magnitude: Literal["frames", "16", "8", "4", "2", "curriculum"] = field(
+        default="frames",
+        metadata={"help": "How far reverse, shuffle and drop go: in how many groups of frames a view's order changes, "
+                          "or one of how many frames stays. The less, the harder to tell. frames: every frame is a "
+                          "group, and one stays. curriculum: 16, 8, 4 and 2, an epoch each, then 2 (TEMPLE)."},
     )  # fmt: skip
     vista_object_negative: Literal["mask", "move", "black", "noise"] = field(
         default="mask",
@@ -119,6 +125,9 @@ class VistaArguments:
         hints = get_type_hints(VistaArguments)
         for item in fields(VistaArguments):
             value, hint = getattr(self, item.name), hints[item.name]
+            if item.name == "vista_temporal_magnitude" and isinstance(value, int) and not isinstance(value, bool):
+                value = str(value)  # as YAML has it
+                setattr(self, item.name, value)
             if get_args(hint) and all(isinstance(choice, str) for choice in get_args(hint)):
                 if value not in get_args(hint):
                     raise ValueError(f"`{item.name}` is {value!r}; allowed: {', '.join(get_args(hint))}.")

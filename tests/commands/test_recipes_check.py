@@ -98,6 +98,8 @@ def test_rows_with_rejected_views_of_their_own_are_counted_and_priced(
     assert "rejected view of their own 3; of these" in out and "(3 with a rejected view of their own)" in out
     costs = {line[:33].strip(): line[33:].split() for line in out.splitlines() if line[:33].strip()}
     assert costs["this recipe"][:2] == ["9", "5"] and costs["rejected videos of their own"][:2] == ["9", "6"]
+    taught = check(complete, "vista_video_negative=drop", "vista_temporal_magnitude=curriculum")[1]
+    assert "3 more answers a row for a reference cache, one for each\nfurther magnitude of video." in taught
     black = check(complete, "vista_video_negative=black")[1]
     (line,) = [line for line in black.splitlines() if line.startswith("this recipe ")]
     assert line[33:].split() == costs["rejected videos of their own"]

@@ -74,6 +74,10 @@ def test_what_is_said_of_the_views(show: Show) -> None:
         ({}, {"event": None, "clip_w": "clip_w", "clip_l": "clip_l"}, CLIP, "8 of 6 images of clip_w"),
         ({}, {"event": None, "clip_w": "clip_w", "clip_l": "clip_l"}, CLIP_NEGATIVE, "8 of 4 images of clip_l"),
         ({}, {"keyframe": "clip_w/frame_2.png"}, KEYFRAME, "the image frame_2.png"),
+        ({"vista_clip_negative": "drop", "vista_temporal_magnitude": "curriculum"}, {}, CLIP_NEGATIVE,
+         "1 of the same frames, each until the next one"),  # the first epoch: 8 // 16, at least 1
+        ({"vista_video_negative": "shuffle", "vista_temporal_magnitude": "4"}, {}, VIDEO_NEGATIVE,
+         "the same frames in groups of 2, shuffled"),
         ({}, {"rejected_video": "mate.mp4"}, VIDEO_NEGATIVE, "the row's own: mate.mp4, 8 of 50 frames, 5.00 s"),
         ({"vista_clip_negative": "black"}, {"rejected_clip": ["clip_l/frame_2.png"]}, CLIP_NEGATIVE,
          "the row's own: frame_2.png, 8 of 1 frame, 0.00 s"),

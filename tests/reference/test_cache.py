@@ -141,7 +141,7 @@ def views_by_key() -> Iterator[None]:
 
     def noted(self: PairedRows, views: Any) -> None:
         fix(self, views)
-        for index, keys in enumerate(self.reference_keys):
+        for index, keys in ((index, keys) for stage in self.reference_keys for index, keys in enumerate(stage)):
             VIEW_OF.update({key: (self.rows[index]["where"], view) for view, key in keys.items()})
 
     with pytest.MonkeyPatch.context() as patch:

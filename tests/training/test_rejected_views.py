@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -20,6 +21,9 @@ from truth import SYSTEM, Slow, slow_step
 
 VIEWS = {"video": ("full", "video_negative"), "clip": ("clip", "clip_negative"),
          "object": ("keyframe", "keyframe_negative")}  # fmt: skip
+
+
+MADE_FROM = {"video_negative": "full", "clip_negative": "clip"}
 
 
 @pytest.fixture(scope="module")
@@ -78,11 +82,18 @@ def pixels_of(demo: Demo, path: Path) -> torch.Tensor:
 
 
 def truth_of(
-    demo: Demo, model: Any, batch: dict[str, Any], rows: list[dict[str, Any]], media: Path, reference_model: str
+    demo: Demo,
+    model: Any,
+    batch: dict[str, Any],
+    rows: list[dict[str, Any]],
+    media: Path,
+    reference_model: str,
+    backwards: bool = False,
 ) -> tuple[Slow, set[str]]:
     """The step by plain transformers, and which sequences looked at a file that a row names as rejected.
 
-    Preferred views and the mate's are the batch's own pixels, which other tests hold to their files.
+    Preferred views and the mate's are the batch's own pixels, which other tests hold to their files. `backwards`: see
+    BACKWARDS.
     """
     from scoring.test_scorer import sequences_with_pixels
     from transformers import AutoModelForImageTextToText, AutoTokenizer
@@ -96,6 +107,10 @@ def truth_of(
     for number, (place, name) in enumerate(batch["names"]):
         row, (view, answer) = rows[int(batch["rows"][place])], name.split("/")
         pixels, field = shown[number], named.get(view)
+        if backwards and view in MADE_FROM and field not in row:
+            preferred = batch["names"].index((place, f"{MADE_FROM[view]}/{answer}"))
+            pixels = shown[preferred][[4, 5, 6, 7, 0, 1, 2, 3]]
+            assert not torch.equal(pixels, shown[preferred])
         if field in row:
             file = row[field] if isinstance(row[field], str) else row[field][0]
             pixels = pixels_of(demo, media / file)
@@ -117,7 +132,11 @@ def truth_of(
     return slow_step(model, reference, sequences, terms, len(rows)), seen
 
 
-@pytest.mark.parametrize("changes", [{}, {"vista_prefix_sharing": False}, {"cached": True}], ids=str)
+BACKWARDS = {"vista_video_negative": "reverse", "vista_clip_negative": "reverse", "vista_temporal_magnitude": 2}
+"""Eight frames in two groups, for the rows that bring no rejected view."""
+
+
+@pytest.mark.parametrize("changes", [{}, {"vista_prefix_sharing": False}, {"cached": True}, BACKWARDS], ids=str)
 def test_a_step_is_that_of_plain_transformers_on_the_named_files(
     demo: Demo,
     own_rows: tuple[Path, list[dict[str, Any]]],
@@ -131,7 +150,8 @@ def test_a_step_is_that_of_plain_transformers_on_the_named_files(
     found: dict[str, Any] = {}
 
     def look(model: Any, batch: dict[str, Any]) -> None:
-        found["slow"], found["seen"] = truth_of(demo, model, batch, rows, media, other_model)
+        backwards = changes is BACKWARDS
+        found["slow"], found["seen"] = truth_of(demo, model, batch, rows, media, other_model, backwards)
 
     cache = {"vista_reference_cache": str(tmp_path / "cache")} if changes.get("cached") else changes
     if changes.get("cached"):
@@ -253,3 +273,58 @@ def test_a_rejected_video_that_breaks_costs_its_row(
     assert run.log[0]["vista/response_rows"] == 2
     (skipped,) = [json.loads(line) for line in (run.folder / "skipped_rows.jsonl").read_text().splitlines()]
     assert rows[1]["id"] in skipped["row"] and path.name in skipped["reason"]
+
+
+ORDERS = [[7, 6, 5, 4, 3, 2, 1, 0]] * 2 + [[6, 7, 4, 5, 2, 3, 0, 1]] + [[4, 5, 6, 7, 0, 1, 2, 3]] * 2
+"""Eight frames in groups of 8 // 16 and 8 // 8 (one each), 8 // 4 and 8 // 2; the last magnitude stays."""
+
+
+def test_the_curriculum_epoch_by_epoch_with_a_cache_and_without(
+    own_rows: tuple[Path, Any], on_rows: dict[str, Any], tmp_path: Path
+) -> None:
+    """Also where the workers live through all epochs; and the reference on disk is that of each magnitude."""
+    from scoring.test_scorer import sequences_with_pixels
+
+    from vistadpo_plugin.training.trainer import VistaDPOTrainer
+
+    folder = tmp_path / "two"
+    shutil.copytree(own_rows[0], folder)
+    row = {key: value for key, value in own_rows[1][2].items() if key not in ("keyframe", "box")}
+    write_rows(folder, [row])
+    changes = {"vista_video_negative": "reverse", "vista_temporal_magnitude": "curriculum", "num_train_epochs": 5}
+    keys = {"max_steps": -1, "per_device_train_batch_size": 1, "vista_clip_negative": "drop", "vista_clip_weight": 0.0}
+    args = {**on_rows, **changes, **keys, "dataset_dir": str(folder), "media_dir": str(folder)}
+    workers = {"dataloader_num_workers": 1, "dataloader_persistent_workers": True}
+    shown: list[bool] = []
+    loss = VistaDPOTrainer.compute_loss
+
+    def noted(self: Any, model: Any, inputs: dict[str, Any], *more: Any, **named: Any) -> Any:
+        pixels, names = sequences_with_pixels(inputs), [name for _, name in inputs["names"]]
+        full, negative = (pixels[names.index(f"{view}/chosen")] for view in ("full", "video_negative"))
+        epoch = len(shown)
+        other = ORDERS[(epoch + 2) % 5]
+        shown.append(torch.equal(negative, full[ORDERS[epoch]]) and not torch.equal(negative, full[other]))
+        return loss(self, model, inputs, *more, **named)
+
+    logs = []
+    for more in ({}, {**workers, "vista_reference_cache": str(tmp_path / "cache")}):
+        shown.clear()
+        with pytest.MonkeyPatch.context() as patch, keep_log([]) as said:
+            patch.setattr(VistaDPOTrainer, "compute_loss", noted)
+            logs.append(run_recipe({**args, **more}).log)
+        assert shown == [True] * 5
+    computed = [re.search(r"(\d+) to compute", message) for message in said]
+    assert [found[1] for found in computed if found] == ["1"] * 4
+    assert len(list((tmp_path / "cache").rglob("*.safetensors"))) == 1 + 4  # the full view, and four rejected ones
+    for one, other in zip(*logs, strict=True):
+        for key in one:
+            if key.startswith(("loss", "vista/")):
+                assert other[key] == pytest.approx(one[key], abs=2e-5, nan_ok=True), (one["epoch"], key)
+
+
+def test_a_curriculum_that_does_not_end_is_said(on_rows: dict[str, Any]) -> None:
+    for epochs, says in ((1, True), (4, False)):
+        args = {**on_rows, "vista_video_negative": "drop", "vista_temporal_magnitude": "curriculum", "max_steps": -1}
+        with keep_log([]) as said:
+            run_recipe({**args, "num_train_epochs": epochs, "max_samples": 1})
+        assert any("takes 4 epochs, and `num_train_epochs` is 1" in message for message in said) == says

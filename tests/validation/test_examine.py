@@ -116,6 +116,10 @@ def test_without_media_no_file_is_looked_for(report: Callable[..., Report]) -> N
 def test_one_video_alone_has_no_mate(report: Callable[..., Report]) -> None:
     made = report(GROUNDED, {**GROUNDED, "prompt": "Who?"})
     assert places(made) == [("one-video", None)] and made.terms["video"][None] == 0
+    assert "no row has a video term" in made.findings[0].message
+    made = report(GROUNDED, {**GROUNDED, "prompt": "Who?", "rejected_video": "b.mp4"})
+    assert places(made) == [("one-video", None)] and made.terms["video"][None] == 1
+    assert "only rows with a `rejected_video` have a video term" in made.findings[0].message
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,7 @@ differs between views or answers, the cache itself knows."""
 _PROBED = (
     "cutoff_len", "bf16", "fp16", "use_cpu", "per_device_eval_batch_size", "dataloader_num_workers",
     "vista_video_negative", "vista_mates", "vista_clip_negative", "vista_object_negative", "vista_mask_fill",
-    "vista_clip_frames", "vista_heed_holds", "vista_prefix_sharing", "vista_on_bad_row",
+    "vista_clip_frames", "vista_temporal_magnitude", "vista_heed_holds", "vista_prefix_sharing", "vista_on_bad_row",
 )  # fmt: skip
 """Keys of training that the probe takes too, beside those of the model. Not a rung's: all rungs see the same views."""
 

@@ -36,8 +36,9 @@ TITLES = {
 }
 
 _MADE = {
-    "reverse": "the same frames, backwards",
-    "shuffle": "the same frames, shuffled",
+    "reverse": "the same frames{groups}, backwards",
+    "shuffle": "the same frames{groups}, shuffled",
+    "drop": "{kept} of the same frames, each until the next one",
     "noise": "noise in place of the {frames}",
     "black": "black in place of the {frames}",
     "mask": "{boxes} filled with {fill}",
@@ -60,13 +61,15 @@ def describe_view(view: ShownView, shown: ShownRow, view_keys: ViewKeys) -> str:
     """Which frames these are, out of how many, of which file."""
     row, taken, available = shown.grounded, len(view.frames), len(view.origin.times)
     if view.made is not None:
-        several = len(row.boxes) > 1
+        several, magnitude = len(row.boxes) > 1, view_keys.magnitude(epoch=0)
         return _MADE[view.made].format(
             frames="frame" if taken == 1 else "frames",
             boxes="the boxes" if several else "the box",
             objects="the objects" if several else "the object",
             places="their places" if several else "its place",
             fill=_FILLS[view_keys.mask_fill],
+            kept=len({frame.index for frame in view.frames}),
+            groups="" if magnitude is None else f" in groups of {max(1, taken // magnitude)}",
         )
     if view.name in TERM_OF and view.origin.owner is row and row.own_negatives(TERM_OF[view.name]):
         return _describe_own(view, shown)

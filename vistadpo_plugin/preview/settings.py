@@ -23,6 +23,7 @@ PICTURE_KEYS = (
     "vista_video_negative",
     "vista_mates",
     "vista_clip_negative",
+    "vista_temporal_magnitude",
     "vista_object_negative",
     "vista_mask_fill",
     "vista_clip_frames",

@@ -103,7 +103,7 @@ def _why_off(row: GroundedRow, term: str, view_keys: ViewKeys) -> str | None:
 
 
 def _views(builder: ViewBuilder, row: GroundedRow, mate: GroundedRow | None, wanted: set[str]) -> dict[str, ShownView]:
-    (built,) = builder.build_all([ViewRequest(row, mate, wanted)])
+    (built,) = builder.build_all([ViewRequest(row, mate, wanted, builder.view_keys.magnitude(epoch=0))])
     for error in built.errors:
         raise error
     views = {}
@@ -113,7 +113,7 @@ def _views(builder: ViewBuilder, row: GroundedRow, mate: GroundedRow | None, wan
         origin = built.origins[name if made is None else MADE_FROM[name]]
         indices: list[int | None] = list(origin.indices)
         if made is not None and made not in SAME_FRAME:
-            # Reversed and shuffled frames are those of the preferred view; noise and black are no frames of the video.
+            # Frames at other times are those of the preferred view; noise and black are no frames of the video.
             places = {id(image): index for image, index in zip(built.views[MADE_FROM[name]], indices, strict=True)}
             indices = [places.get(id(image)) for image in frames]
         shown = tuple(

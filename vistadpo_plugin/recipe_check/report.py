@@ -7,7 +7,7 @@ import textwrap
 from collections.abc import Iterator
 
 from vistadpo_plugin.arguments import VistaArguments
-from vistadpo_plugin.data.views.keys import ViewKeys
+from vistadpo_plugin.data.views.keys import TEMPORAL, ViewKeys
 from vistadpo_plugin.data.views.views import needs_mate
 from vistadpo_plugin.models import family_of
 from vistadpo_plugin.recipe_check import cost, memory, tokens
@@ -182,6 +182,12 @@ def _cost(
             f"{name:<33}{one.answers:>8}{encodes:>9.3g}{one.positions:>18.0f}{reference:>11}"
             f"{found.total / base.total:>8.2f}"
         )
+    stages = ViewKeys.of(vista).stages
+    if stages > 1:
+        temporal = [term for term in vista.terms if ViewKeys.of(vista).negative(term) in TEMPORAL]
+        more = (stages - 1) * len(temporal)
+        yield f"`vista_temporal_magnitude: curriculum`: {more} more answers a row for a reference cache, one for each"
+        yield f"further magnitude of {' and '.join(temporal)}."
     layers = (
         f", of which {1 - again:.0%} are kept" if again < 1 and not recipe.model.disable_gradient_checkpointing else ""
     )

@@ -33,10 +33,11 @@ class Missing:
     names: frozenset[str]
 
 
-def missing_rows(rows: PairedRows, cache: ReferenceCache, collator: VistaCollator) -> list[Missing]:
-    """The rows of which the cache lacks a sequence, mates together."""
+def missing_rows(rows: PairedRows, cache: ReferenceCache, collator: VistaCollator, stage: int) -> list[Missing]:
+    """The rows of which the cache lacks a sequence of a stage (see `fix_pairing`), mates together."""
     missing = []
-    for pick in PairedSampler(rows, shuffle=False, mates_together=True):
+    for drawn in PairedSampler(rows, shuffle=False, mates_together=True):
+        pick = drawn._replace(epoch=stage)
         row = rows[pick]
         answers, hidden = defaultdict(set), defaultdict(set)
         for term, pairs in collator.scored(row).items():
@@ -87,18 +88,22 @@ class FillReferenceCache(TrainerCallback):
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         for rows in self.datasets:
-            # One rank looks, so that all agree; meanwhile nobody writes.
-            first = state.is_world_process_zero
-            missing = from_first_rank(missing_rows(rows, self.cache, self.collator) if first else None)
-            self._say_damaged()
-            logger.info_rank0(
-                f"Reference cache {self.cache.folder}: {len(rows) - len(missing)} of {len(rows)} rows known, "
-                f"{len(missing)} to compute."
-            )
-            self.scored += sum(len(one.names) for one in missing)
-            if missing:
-                self._fill(rows, missing, args, hide=args.disable_tqdm or not state.is_local_process_zero)
-            self.accelerator.wait_for_everyone()  # rows of one file may be trained and evaluated
+            for stage in range(len(rows.reference_keys)):
+                self._complete(rows, stage, args, state)
+
+    def _complete(self, rows: PairedRows, stage: int, args: Any, state: Any) -> None:
+        # One rank looks, so that all agree; meanwhile nobody writes.
+        first = state.is_world_process_zero
+        missing = from_first_rank(missing_rows(rows, self.cache, self.collator, stage) if first else None)
+        self._say_damaged()
+        logger.info_rank0(
+            f"Reference cache {self.cache.folder}: {len(rows) - len(missing)} of {len(rows)} rows known, "
+            f"{len(missing)} to compute" + (f" of epoch {stage + 1}." if stage else ".")
+        )
+        self.scored += sum(len(one.names) for one in missing)
+        if missing:
+            self._fill(rows, missing, stage, args, hide=args.disable_tqdm or not state.is_local_process_zero)
+        self.accelerator.wait_for_everyone()  # rows of one file may be trained and evaluated
 
     def _say_damaged(self) -> None:
         if self.cache.damaged:
@@ -109,7 +114,7 @@ class FillReferenceCache(TrainerCallback):
             )
             self.cache.damaged.clear()
 
-    def _fill(self, rows: PairedRows, missing: list[Missing], args: Any, hide: bool) -> None:
+    def _fill(self, rows: PairedRows, missing: list[Missing], stage: int, args: Any, hide: bool) -> None:
         size, ranks = args.per_device_train_batch_size, self.accelerator.num_processes
         batches = [missing[first : first + size] for first in range(0, len(missing), size)]
         # Every rank runs as many forwards as the others, as wrappers that spread parameters want it.
@@ -124,7 +129,7 @@ class FillReferenceCache(TrainerCallback):
             for index, known in zip(batch["rows"].tolist(), _by_row(batch, self.score(batch)), strict=True):
                 for view, one in known.items():
                     where = f"{rows.rows[index]['where']}, view `{view}`"
-                    self.cache.write(rows.reference_keys[index][view], one, where)
+                    self.cache.write(rows.reference_keys[stage][index][view], one, where)
 
 
 def _by_row(batch: dict[str, Any], scores: ReferenceScores) -> list[dict[str, ViewScores]]:

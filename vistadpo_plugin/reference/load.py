@@ -77,7 +77,10 @@ def load_reference(
         rows.fix_pairing(collator.views)
     # One rank looks, so that all agree.
     complete = from_first_rank(
-        state.is_main_process and not any(missing_rows(rows, cache, collator) for rows in datasets)
+        state.is_main_process
+        and not any(
+            missing_rows(rows, cache, collator, stage) for rows in datasets for stage in range(len(rows.reference_keys))
+        )
     )
     collator.cache = cache
     if second is not None or keys.adapter:

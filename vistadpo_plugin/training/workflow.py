@@ -233,6 +233,12 @@ def settle_arguments(model_args: Any, data_args: Any, training_args: Any, finetu
     if training_args.do_train and finetuning_args.finetuning_type in ("full", "freeze"):
         _refuse_adapter_folder(training_args.output_dir)
     refuse_host_keys(model_args, data_args, training_args, finetuning_args)
+    stages, epochs = ViewKeys.of(finetuning_args).stages, training_args.num_train_epochs
+    if training_args.do_train and training_args.max_steps <= 0 and epochs < stages:
+        logger.warning_rank0(
+            f"`vista_temporal_magnitude: curriculum` takes {stages} epochs, and `num_train_epochs` is {epochs:g}: the "
+            "run ends before its hardest rejected views."
+        )
     refuse_fsdp1(training_args)
     # What a row's files hold is read while its row is processed; a cache of that would outlive a corrected file.
     data_args.overwrite_cache = True

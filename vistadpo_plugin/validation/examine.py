@@ -245,7 +245,9 @@ def _summarize(report: Report, rows: Sequence[Row], grounded: Sequence[GroundedR
     report.usable = GroundedRows(grounded)
     report.terms = {term: term_gaps(report.usable, term, report.view_keys) for term in report.view_keys.terms}
     if any(gaps[NO_MATE] for gaps in report.terms.values()):
-        message = "every usable row is about the same video: no row has a video term"
+        own = any(row.rejected_videos for row in grounded)
+        who = "only rows with a `rejected_video` have" if own else "no row has"
+        message = f"every usable row is about the same video: {who} a video term"
         report.findings.append(Finding("one-video", report.source.name, None, message))
     written = box_style(grounded)
     if written is not None:

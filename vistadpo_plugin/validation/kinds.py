@@ -200,7 +200,7 @@ KINDS = {
     "one-video": Kind(
         WARNING,
         "all rows are about one video, so none is another row's negative",
-        "Add rows of other videos, or set `vista_video_negative` to noise, black, reverse or shuffle.",
+        "Add rows of other videos, or set `vista_video_negative` to noise, black, reverse, shuffle or drop.",
         whole=True,
     ),
     "alike-videos": Kind(

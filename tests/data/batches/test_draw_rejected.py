@@ -54,5 +54,5 @@ def test_a_pick_shows_the_one_of_its_epoch() -> None:
     shown = [rows[Pick(0, NO_ROW, epoch)]["grounding"].rejected_videos for epoch in range(3)]
     assert shown == [draw_rejected(row(), 4, epoch).rejected_videos for epoch in range(3)]
     assert len(set(shown)) == 3
-    rows.reference_keys = [{}]  # as `fix_pairing` leaves it: the reference knows of one of them
+    rows.reference_keys = [[{}]]  # as `fix_pairing` leaves it: the reference knows of one of them
     assert [rows[Pick(0, NO_ROW, epoch)]["grounding"].rejected_videos for epoch in range(3)] == [shown[0]] * 3

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import random
 from collections import Counter
 from collections.abc import Callable
@@ -11,7 +13,8 @@ from typing import Any
 import numpy as np
 import pytest
 from capture import FirstBatch
-from conftest import Demo, Run, keep_log
+from conftest import Demo, Run, keep_log, run_recipe, tiny_recipe
+from launching import forked_ranks
 
 from vistadpo_plugin.data.batches import likeness as likeness_module
 from vistadpo_plugin.data.batches.likeness import Likeness, differences, find_likeness
@@ -82,7 +85,7 @@ def test_of_one_recording_or_the_same_look_nobody_is_near() -> None:
     assert "a" not in names["twin"]
     assert found.same >= 1 and found.unseen == 1
     assert all(bits == sorted(bits) for bits in ([bit for _, bit in others] for others in found.nearest.values()))
-    assert "1 videos are flat" in found.describe() and "no mates" in found.describe()
+    assert "not to be read: 1 video" in found.describe() and f"of one recording: {found.same} pair" in found.describe()
 
 
 def clusters(rng: random.Random, count: int, size: int) -> tuple[GroundedRows, Likeness, dict[str, int]]:
@@ -151,8 +154,6 @@ def test_a_run_looks_once_says_so_and_pairs_alike(
     seen: dict[str, Any] = {}
     look = FirstBatch(lambda model, batch: seen.update(batch=batch))
     with keep_log([]) as said:
-        from conftest import run_recipe
-
         run_recipe({**recipe, "vista_mates": "alike", "max_steps": 2, "per_device_train_batch_size": 16}, look)
     videos = {str(demo.data / row["video"]) for row in demo.rows}
     assert sorted(looked) == sorted(videos)
@@ -170,3 +171,40 @@ def test_a_run_looks_once_says_so_and_pairs_alike(
 def test_a_video_that_cannot_be_read_has_no_looks(tmp_path: Path) -> None:
     (tmp_path / "broken.mp4").write_text("no video")
     assert likeness_module.look_at({"b": str(tmp_path / "broken.mp4")}, 2.0) == {"b": ()}
+
+
+WORKER = """
+import sys
+sys.path.insert(0, {tests!r})
+from data.batches.test_likeness import look_and_save
+look_and_save({args!r}, {out!r})
+"""
+
+
+def look_and_save(args: str, out: str) -> None:
+    """What each rank runs: it notes at which videos it looked, and whose mate it gave whom."""
+    looked: list[str] = []
+    look_at = looks_module.looks_of
+
+    def noted(video: Any, fps: float) -> tuple[int, ...]:
+        looked.append(video)
+        return look_at(video, fps)
+
+    looks_module.looks_of = noted
+    look = FirstBatch(lambda model, batch: None)
+    run_recipe(json.loads(Path(args).read_text()), look)
+    found = {"looked": looked, "mates": look.loader.dataset.mates().tolist()}
+    Path(f"{out}-{os.environ['RANK']}.json").write_text(json.dumps(found))
+
+
+def test_two_processes_share_the_looking_and_agree(demo: Demo, tmp_path: Path) -> None:
+    args = {**tiny_recipe(demo, tmp_path / "two"), "max_samples": 6, "max_steps": 1, "ddp_backend": "gloo"}
+    (tmp_path / "two.json").write_text(json.dumps({**args, "vista_mates": "alike", "per_device_train_batch_size": 1}))
+    worker = tmp_path / "worker.py"
+    tests = str(Path(__file__).parents[2])
+    worker.write_text(WORKER.format(tests=tests, args=str(tmp_path / "two.json"), out=str(tmp_path / "found")))
+    forked_ranks(worker, 2)
+    one, two = (json.loads((tmp_path / f"found-{rank}.json").read_text()) for rank in (0, 1))
+    videos = {str(demo.data / row["video"]) for row in demo.rows[:6]}
+    assert one["looked"] and two["looked"] and sorted(one["looked"] + two["looked"]) == sorted(videos)
+    assert one["mates"] == two["mates"]

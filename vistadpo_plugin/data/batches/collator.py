@@ -206,9 +206,8 @@ class VistaCollator(MultiModalDataCollatorForSeq2Seq):
         grounding, mate = row["grounding"], row["mate"]
         if grounding is None:
             return None
-        return ViewRequest(
-            grounding, mate, {view for pairs in self.scored(row).values() for view, _ in pairs if view is not None}
-        )
+        wanted = {view for pairs in self.scored(row).values() for view, _ in pairs if view is not None}
+        return ViewRequest(grounding, mate, wanted, self.views.view_keys.magnitude(row["epoch"]))
 
     def scored(self, row: dict[str, Any]) -> dict[str, list[tuple[str | None, str]]]:
         """For each term of the row the (view, answer) pairs it scores; (None, answer): it has none that counts.

@@ -15,6 +15,7 @@ from tqdm import tqdm
 from vistadpo_plugin.data.rows.grounded_rows import GroundedRows
 from vistadpo_plugin.data.rows.values import Video
 from vistadpo_plugin.data.video.video import VideoError
+from vistadpo_plugin.data.views.frames import plural
 
 # Of each video: how many of those most like it are kept.
 MOST = 32
@@ -47,9 +48,9 @@ class Likeness:
             else "no two videos can be compared, so mates are drawn at random"
         ]
         if self.same:
-            parts.append(f"{self.same} pairs look the same, may be of one recording, and are no mates")
+            parts.append(f"no mates, since they look the same and may be of one recording: {plural(self.same, 'pair')}")
         if self.unseen:
-            parts.append(f"{self.unseen} videos are flat or cannot be read, and have mates at random")
+            parts.append(f"mates at random, since flat or not to be read: {plural(self.unseen, 'video')}")
         return "; ".join(parts)
 
 
@@ -104,12 +105,12 @@ def differences(hashes: Sequence[Sequence[int]], start: int, stop: int) -> np.nd
     """
     from vistadpo_plugin.data.views.looks import BITS, as_signs
 
-    lengths = np.array([len(one) for one in hashes])
-    firsts = np.concatenate([[0], np.cumsum(lengths)[:-1]])
-    signs = as_signs([value for one in hashes for value in one])
-    begin, end = firsts[start], firsts[stop - 1] + lengths[stop - 1]
-    bits = (BITS - signs[begin:end] @ signs.T) / 2
-    own = firsts[start:stop] - begin
-    there = np.add.reduceat(np.minimum.reduceat(bits, firsts, axis=1), own, axis=0) / lengths[start:stop, None]
-    back = np.add.reduceat(np.minimum.reduceat(bits, own, axis=0), firsts, axis=1) / lengths
-    return (there + back).astype(np.float64) / 2
+    # As many frames for each: the first one again changes no minimum, and has no weight in the means.
+    most, count = max(map(len, hashes)), len(hashes)
+    weights = np.array([[1 / len(one)] * len(one) + [0.0] * (most - len(one)) for one in hashes])
+    signs = as_signs([value for one in hashes for value in [*one, *[one[0]] * (most - len(one))]])
+    bits = (BITS - signs[start * most : stop * most] @ signs.T) / 2
+    bits = bits.reshape(stop - start, most, count, most)
+    there = np.einsum("afb,af->ab", bits.min(axis=3), weights[start:stop])
+    back = np.einsum("abf,bf->ab", bits.min(axis=1), weights)
+    return (there + back) / 2

@@ -40,17 +40,19 @@ class PairedRows(GroundedRows, Dataset):
         self.seed = seed
         self.epoch = 0
         self.alike: Likeness | None = None
-        self.reference_keys: list[dict[str, str]] | None = None
+        self.reference_keys: list[list[dict[str, str]]] | None = None
 
     def __getitem__(self, pick: Pick) -> dict[str, Any]:
-        """Columns of one row, plus `index`, `grounding` and `mate` (GroundedRow or None), and its `reference_keys`."""
+        """Columns of one row, plus `index`, `epoch`, `grounding` and `mate` (GroundedRow or None), and its
+        `reference_keys`."""
         index, mate, epoch = Pick(*pick)
         return {
             **self.rows[index],
             "index": index,
+            "epoch": epoch,
             "grounding": self.drawn(index, self._drawing(epoch)),
             "mate": None if mate == NO_ROW else self.grounded[mate],
-            "reference_keys": None if self.reference_keys is None else self.reference_keys[index],
+            "reference_keys": None if self.reference_keys is None else self.reference_keys[self._stage(epoch)][index],
         }
 
     def drawn(self, index: int, epoch: int) -> GroundedRow | None:
@@ -59,10 +61,23 @@ class PairedRows(GroundedRows, Dataset):
         return None if row is None else draw_rejected(row, self.seed, epoch)
 
     def fix_pairing(self, views: ViewBuilder) -> None:
-        """Draw mates and rejected views once instead of every epoch, so that what is known of a row stays true."""
+        """Draw mates and rejected views once instead of every epoch, so that what is known of a row stays true.
+
+        What changes by plan, from epoch to epoch until the last of its stages, has keys for each stage.
+        """
+        mates, view_keys = self.mates().tolist(), views.view_keys
         self.reference_keys = [
-            score_keys(self.rows[index], self.drawn(index, 0), None if mate == NO_ROW else self.grounded[mate], views)
-            for index, mate in enumerate(self.mates().tolist())
+            [
+                score_keys(
+                    self.rows[index],
+                    self.drawn(index, 0),
+                    None if mate == NO_ROW else self.grounded[mate],
+                    views,
+                    view_keys.magnitude(stage),
+                )
+                for index, mate in enumerate(mates)
+            ]
+            for stage in range(view_keys.stages)
         ]
 
     def set_epoch(self, epoch: int) -> None:
@@ -75,6 +90,9 @@ class PairedRows(GroundedRows, Dataset):
         if self.alike is not None:
             return pair_alike(self.recordings, self.video_keys, self.alike, self.seed, epoch)
         return pair_rows(self.recordings, self.seed, epoch)
+
+    def _stage(self, epoch: int) -> int:
+        return min(epoch, len(self.reference_keys or [()]) - 1)
 
     def _drawing(self, epoch: int) -> int:
         """The epoch whose drawing an epoch has."""

@@ -1,6 +1,6 @@
 """The values of a row's fields, one at a time: JSON in; text, paths, times or boxes out, or a `RowError`.
 
-How fields go together, and which there are, is `schema`'s.
+How fields go together, and which there are, is `schema`'s. `where` names the row's place in the errors.
 """
 
 from __future__ import annotations
@@ -38,12 +38,14 @@ class RowError(ValueError):
 
 
 def identifier(value: Any, where: str) -> str:
+    """Text or a whole number, as text."""
     if isinstance(value, bool) or not isinstance(value, str | int):
         raise RowError(where, f"`id` must be a string or a whole number, not {value!r}.", "bad-id")
     return str(value)
 
 
 def group(value: Any, where: str) -> str | None:
+    """The recording's name: text or a whole number, as text."""
     if value is None:
         return None
     if isinstance(value, bool) or not isinstance(value, str | int) or value == "":
@@ -69,6 +71,7 @@ def holds(value: Any, where: str) -> tuple[str, ...]:
 
 
 def video(value: Any, where: str) -> Video:
+    """A path, or a list of paths of frames."""
     if isinstance(value, str) and value:
         return value
     if isinstance(value, list) and value and all(isinstance(frame, str) and frame for frame in value):

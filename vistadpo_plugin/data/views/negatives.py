@@ -1,4 +1,4 @@
-"""Rejected views made from frames: masks, moved objects, noise, black, reversed and shuffled frames.
+"""Rejected views made from frames: masks, moved objects, noise, black, and frames at other times.
 
 Everything here takes and returns RGB `PIL.Image`s of one size; nothing is changed in place.
 """
@@ -23,12 +23,43 @@ def black_like(frames: list[Image.Image]) -> list[Image.Image]:
     return [Image.new("RGB", frame.size) for frame in frames]
 
 
-def shuffled(frames: list[Image.Image], rng: np.random.Generator) -> list[Image.Image]:
-    """The same frames in another order: a random permutation that is not the identity."""
-    order = rng.permutation(len(frames))
-    if len(frames) > 1 and (order == np.arange(len(frames))).all():
+def groups(frames: list[Image.Image], magnitude: int | None) -> list[list[Image.Image]]:
+    """The frames cut into groups of `len(frames) // magnitude`, at least one frame each; the last may be shorter.
+
+    `magnitude` None: every frame is a group. So TEMPLE (arXiv 2503.16929) sets the strength of temporal perturbations:
+    the fewer groups, the more of the order stays.
+    """
+    size = _share(frames, magnitude)
+    return [frames[first : first + size] for first in range(0, len(frames), size)]
+
+
+def _share(frames: list[Image.Image], magnitude: int | None) -> int:
+    return 1 if magnitude is None else max(1, len(frames) // magnitude)
+
+
+def reversed_order(frames: list[Image.Image], magnitude: int | None = None) -> list[Image.Image]:
+    """The same frames with the last group first; within a group they keep their order."""
+    return [frame for group in groups(frames, magnitude)[::-1] for frame in group]
+
+
+def shuffled(frames: list[Image.Image], rng: np.random.Generator, magnitude: int | None = None) -> list[Image.Image]:
+    """The same frames in another order of their groups: a random permutation that is not the identity."""
+    parts = groups(frames, magnitude)
+    order = rng.permutation(len(parts))
+    if len(parts) > 1 and (order == np.arange(len(parts))).all():
         order = np.roll(order, 1)
-    return [frames[index] for index in order]
+    return [frame for index in order for frame in parts[index]]
+
+
+def dropped(frames: list[Image.Image], rng: np.random.Generator, magnitude: int | None = None) -> list[Image.Image]:
+    """As many frames, of which `len(frames) // magnitude` (at least one) drawn at random are left.
+
+    Each stays until the next one that is left, the first also before it: a view of fewer frames would differ in length
+    as well. `magnitude` None leaves one.
+    """
+    kept = np.sort(rng.choice(len(frames), _share(frames, magnitude), replace=False))
+    shown = np.maximum(np.searchsorted(kept, np.arange(len(frames)), side="right") - 1, 0)
+    return [frames[kept[place]] for place in shown]
 
 
 def scaled_boxes(boxes: tuple[Box, ...], original: tuple[int, int], size: tuple[int, int]) -> list[tuple[int, ...]]:

@@ -15,6 +15,7 @@ from typing import Any
 
 from vistadpo_plugin.data.rows.grounding import GroundedRow
 from vistadpo_plugin.data.rows.values import Video
+from vistadpo_plugin.data.views.keys import TEMPORAL
 from vistadpo_plugin.data.views.views import (
     CLIP,
     CLIP_NEGATIVE,
@@ -31,11 +32,16 @@ _COLUMNS = ("where", "grounded", "prompt", "images", "videos", "chosen_ids", "re
 
 
 def score_keys(
-    row: dict[str, Any], grounding: GroundedRow | None, mate: GroundedRow | None, views: ViewBuilder
+    row: dict[str, Any],
+    grounding: GroundedRow | None,
+    mate: GroundedRow | None,
+    views: ViewBuilder,
+    magnitude: int | None = None,
 ) -> dict[str, str]:
     """By view, a hash of all that the row's scores on it depend on, sizes and times of its files included.
 
-    Left out is what is the same for all rows: model, tokenizer, template, and how many frames a video gives.
+    `magnitude` is that of temporal rejected views. Left out is what is the same for all rows: model, tokenizer,
+    template, and how many frames a video gives.
     """
     row = row if grounding is None else {**row, "grounded": _without_negatives(row["grounded"], grounding)}
     paths = [path for media in ("images", "videos") for path in _paths(row[media])]
@@ -47,7 +53,7 @@ def score_keys(
         return {FULL: _digest(of_row, FULL)}
     recipes = {FULL: "", KEYFRAME: "", CLIP: repr(views.view_keys.clip_frames)}
     for view in TERM_OF:
-        recipe = _negative(view, grounding, mate, views)
+        recipe = _negative(view, grounding, mate, views, magnitude)
         if recipe is not None:
             recipes[view] = recipe
     return {view: _digest(of_row, view, recipe) for view, recipe in recipes.items()}
@@ -61,7 +67,9 @@ def _without_negatives(text: str, grounding: GroundedRow) -> str:
     return rest.to_json()
 
 
-def _negative(view: str, row: GroundedRow, mate: GroundedRow | None, views: ViewBuilder) -> str | None:
+def _negative(
+    view: str, row: GroundedRow, mate: GroundedRow | None, views: ViewBuilder, magnitude: int | None
+) -> str | None:
     """What a rejected view depends on beside its row, None where it would need a mate that the row has not."""
     kind = negative_kind(row, TERM_OF[view], views.view_keys)
     parts: list[Any] = [kind]
@@ -73,10 +81,12 @@ def _negative(view: str, row: GroundedRow, mate: GroundedRow | None, views: View
         if mate is None:
             return None
         parts += _states(_files(mate.video))
-    elif kind in ("noise", "shuffle"):
+    elif kind in ("noise", "shuffle", "drop"):
         parts.append(views.seed)
     elif kind in ("mask", "move"):
         parts.append(views.view_keys.mask_fill)
+    if kind in TEMPORAL and magnitude is not None:
+        parts.append(magnitude)
     return repr(parts)
 
 

@@ -146,11 +146,12 @@ def term_views(row: GroundedRow, term: str, view_keys: ViewKeys) -> tuple[str, .
 
 @dataclass(frozen=True)
 class ViewRequest:
-    """The views that one row wants; `mate` gives the unrelated video."""
+    """The views that one row wants; `mate` gives the unrelated video, `magnitude` is of temporal rejected views."""
 
     row: GroundedRow
     mate: GroundedRow | None
     wanted: set[str]
+    magnitude: int | None = None
 
 
 @dataclass(frozen=True)
@@ -234,7 +235,7 @@ class ViewBuilder:
             for view in request.wanted - one.views.keys():
                 base = one.views.get(self._base(view, request))
                 if base is not None:
-                    altered = self._altered(view, base, request.row)
+                    altered = self._altered(view, base, request.row, request.magnitude)
                     one.views[view] = SampledFrames(altered, base.source, base.indices)
             one.views = {view: one.views[view] for view in sorted(request.wanted & one.views.keys())}
         return built
@@ -330,17 +331,20 @@ class ViewBuilder:
 
         return select
 
-    def _altered(self, view: str, frames: SampledFrames, row: GroundedRow) -> list[Image.Image]:
+    def _altered(self, view: str, frames: SampledFrames, row: GroundedRow, magnitude: int | None) -> list[Image.Image]:
         """A rejected view made from the preferred one."""
         kind = self.view_keys.negative(TERM_OF[view])
         if kind == "black":
             return negatives.black_like(frames)
         if kind == "reverse":
-            return frames[::-1]
-        if kind in ("noise", "shuffle"):
-            # Drawn from the row, not from a running generator: the same whatever batch, rank or worker it falls to.
-            rng = np.random.default_rng([self.seed, zlib.crc32(f"{row.where} {view}".encode())])
-            return negatives.noise_like(frames, rng) if kind == "noise" else negatives.shuffled(frames, rng)
+            return negatives.reversed_order(frames, magnitude)
+        # Drawn from the row, not from a running generator: the same whatever batch, rank or worker it falls to.
+        rng = np.random.default_rng([self.seed, zlib.crc32(f"{row.where} {view}".encode())])
+        if kind == "noise":
+            return negatives.noise_like(frames, rng)
+        if kind in ("shuffle", "drop"):
+            change = negatives.shuffled if kind == "shuffle" else negatives.dropped
+            return change(frames, rng, magnitude)
         corners = negatives.scaled_boxes(row.boxes, row.frame_size, frames[0].size)
         alter = negatives.masked if kind == "mask" else negatives.moved
         return [alter(frame, corners, self.view_keys.mask_fill) for frame in frames]

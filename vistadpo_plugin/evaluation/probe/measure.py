@@ -59,6 +59,15 @@ _NOT_HERE = (
     "create_new_adapter",
 )
 
+_REJECTED_VIEWS = (
+    "vista_video_negative",
+    "vista_mates",
+    "vista_clip_negative",
+    "vista_temporal_magnitude",
+    "vista_object_negative",
+    "vista_mask_fill",
+)
+
 _PAIRS = {"response": {"relevant": (0, 1), "irrelevant": (0, 2)}}
 """Levels of a term: which of the sequences it scores (see `collator.SCORED`) are compared."""
 
@@ -117,10 +126,7 @@ def run_probe(data: str, keys: dict[str, Any]) -> Probe:
         "ref_model": finetuning_args.ref_model,
         "template": data_args.template,
         "views": parts.frames.describe(),
-        "rejected_views": {
-            key: getattr(finetuning_args, key)
-            for key in ("vista_video_negative", "vista_clip_negative", "vista_object_negative", "vista_mask_fill")
-        },
+        "rejected_views": {key: getattr(finetuning_args, key) for key in _REJECTED_VIEWS},
         "seed": training_args.seed,
         "dtype": str(model_args.compute_dtype).removeprefix("torch."),
         "skipped": sorted(parts.skipped.known),
