@@ -13,7 +13,7 @@ from eventhallusion_made import link_videos, write_annotations
 NOT_FOR_AN_ABLATION = ("output_dir", "overwrite_output_dir", "do_train")
 
 
-def recipe_keys(demo: Demo, folder: Path, **changes: Any) -> dict[str, Any]:
+def recipe_keys(demo: Demo, folder: Path, /, **changes: Any) -> dict[str, Any]:
     """An ablation in `folder`, judged by eight questions and the rows themselves; None removes a key."""
     if not (folder / "asked").exists():
         write_annotations(folder / "asked")
