@@ -22,7 +22,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("demo") / "with space"
     demo.build(folder, videos=100, held_out=24, seed=7)
     recipe = yaml.safe_load((folder / demo.RECIPE).read_text())
-    run_recipe({**recipe, "num_train_epochs": 3})
+    run_recipe({**recipe, "num_train_epochs": 2})
     return folder
 
 
@@ -32,15 +32,14 @@ def result(folder: Path) -> Result:
 
 
 def test_the_base_hallucinates_and_training_mends_it(result: Result) -> None:
-    """A small version of the demo: 75 steps instead of 200, 96 pairs instead of 400."""
+    """A small version of the demo: 50 steps instead of 200, 96 pairs instead of 400."""
     base, tuned = (
         {kind: by_model[model].mean for kind, by_model in result.figures.items()} for model in ("base", "tuned")
     )
-    assert base["basic"] > 85 and base["overall"] < 45
-    assert tuned["overall"] > 1.3 * base["overall"]
-    assert all(
-        result.margins[level]["tuned"].mean > result.margins[level]["base"].mean for level in ("video", "object")
-    )
+    assert base["basic"] > 90 and base["overall"] < 45
+    assert tuned["overall"] > 1.5 * base["overall"]
+    for level in ("video", "clip", "object"):
+        assert result.margins[level]["tuned"].mean > result.margins[level]["base"].mean
 
 
 def test_figures_are_the_benchmarks_own(folder: Path, result: Result) -> None:
