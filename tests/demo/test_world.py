@@ -161,11 +161,13 @@ def test_rows_and_questions_on_disk(tmp_path: Path) -> None:
         scene = made["-".join(stem)]
         assert kind in KINDS and row["chosen"] != row["rejected"]
         assert ("event" in row) is (kind in ("what", "action"))
-        said = row["rejected_irrelevant"].lower()  # of another kind, and of nothing that is in the video
-        assert not any(actor.colour in said or DOES[actor.action] in said for actor in scene.actors)
-        form = "which" if "is first" in said and not said.startswith(("yes", "no")) else "what"
-        form = "yes/no" if said.startswith(("yes", "no")) else form
-        assert form != (kind if kind in ("what", "which") else "yes/no")
+        said, verdict = row["rejected_irrelevant"], row["chosen"].split()[0]
+        if kind == "attribute":
+            assert said.startswith(("Yes, it is", "No, it is")) and not said.startswith(verdict)
+        else:  # of the same kind, and of nothing that is in the video
+            assert not any(actor.colour in said.lower() or DOES[actor.action] in said.lower() for actor in scene.actors)
+            assert said.startswith(("Yes, ", "No, ")) is (kind in SUBSETS)
+        assert said not in (row["chosen"], row["rejected"])
         if kind in ("order", "which"):
             assert "box" not in row and "keyframe" not in row
         if "box" in row:  # the keyframe's pixels in the middle of the box have the shape's colour

@@ -16,7 +16,7 @@ from vistadpo_plugin.demo.counterfactual import counterfactual, holds_in_rejecte
 from vistadpo_plugin.demo.shapes import FPS, Scene, write_video
 from vistadpo_plugin.demo.world import KINDS, Asked, ask, draw_world, irrelevant, pairs
 
-WORLD = 3
+WORLD = 4
 """Raised when other videos, rows or questions are drawn: what was made of an earlier one is made anew."""
 
 TRAIN, DEV, TEST = "train", "dev", "test"
@@ -95,7 +95,7 @@ def row(id_: str, video: str, scene: Scene, asked: Asked, rng: random.Random) ->
         "prompt": asked.prompt,
         "chosen": asked.truth,
         "rejected": asked.wrong,
-        "rejected_irrelevant": irrelevant(scene, asked.kind, rng),
+        "rejected_irrelevant": irrelevant(scene, asked, rng),
     }
     if asked.actor is not None:
         made["keyframe"] = asked.actor.keyframe / FPS

@@ -125,20 +125,20 @@ def pairs(scene: Scene, rng: random.Random) -> Iterator[tuple[Asked, Asked]]:
         yield ask(scene, subset, rng, True), ask(scene, subset, rng, False)
 
 
-def irrelevant(scene: Scene, kind: str, rng: random.Random) -> str:
-    """An answer to a question of another kind about another video: off a question of `kind`, and off this video.
+def irrelevant(scene: Scene, asked: Asked, rng: random.Random) -> str:
+    """What is right of a like question about another video, and names nothing that is in this one.
 
-    It is put as answers are, so that not its form but its content is wrong: a sentence of no kind at all would be 64
-    nats away from the start, and teach nothing.
+    It is put as a right answer is, so that not its form but its content is wrong. Shapes are three only: there the
+    verdict has to be another.
     """
-    there = {actor.colour for actor in scene.actors} | {actor.action for actor in scene.actors}
-    other = rng.choice(
-        [one for one in (OPEN, ORDER_OPEN, *(SUBSETS if kind in (OPEN, ORDER_OPEN) else ())) if one != kind]
-    )
+    there = {actor.colour for actor in scene.actors} | {DOES[actor.action] for actor in scene.actors}
     while True:
-        made = ask(draw_world(rng), other, rng)
-        said = made.truth.lower()
-        if not any(word in said for word in (*there & set(COLOURS), *(DOES[action] for action in there & set(DOES)))):
+        made = ask(draw_world(rng), asked.kind, rng)
+        if asked.kind == "attribute":
+            is_off = made.yes is not asked.yes
+        else:
+            is_off = not any(word in made.truth.lower() for word in there)
+        if is_off and made.truth not in (asked.truth, asked.wrong):
             return made.truth
 
 
