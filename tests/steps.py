@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from peft import LoraConfig, get_peft_model
 from transformers import AutoModelForImageTextToText
+from truth import LISTED
 
 from vistadpo_plugin.arguments import VistaArguments
 from vistadpo_plugin.data.batches.groups import Bundle, Sequence, packed_groups, same_beginning, separate_groups
@@ -113,12 +114,13 @@ class _Making:
         return len(self.views) - 1
 
 
-def random_step(family: Family, seed: int) -> Step:
+def random_step(family: Family, seed: int, listed: bool = False) -> Step:
     """Five rows, one to five answers a view.
 
     0 and 1 are mates; 2 looks at 0's video with another question; 3 lacks terms, and its answers are identical; 4 is
     text alone. Answers of a row begin alike; one is its end-of-sequence alone. Every second seed row 1 has another
-    system prompt, so that less than the whole of it is shared.
+    system prompt, so that less than the whole of it is shared. With `listed` row 0 has three rejected answers,
+    row 3 two.
     """
     rng = random.Random(seed)
     making = _Making(rng)
@@ -148,7 +150,9 @@ def random_step(family: Family, seed: int) -> Step:
 
         names = ["chosen", "rejected", "irrelevant"]
         scored = [number(full[row], name) for name in names[: 2 if row == 3 else 3]]
-        terms["response"].append((row, scored + [-1] * (3 - len(scored))))
+        more = [f"rejected[{place}]" for place in range(1, {0: 3, 3: 2}.get(row, 1) if listed else 1)]
+        answers |= {name: common + making.words(1, 7) + [EOS] for name in more}
+        terms["response"].append((row, scored + [-1] * (3 - len(scored)) + [number(full[row], name) for name in more]))
         if row < 3:
             terms["video"].append((row, [number(full[row], "chosen"), number(full[1 - row % 2], "chosen")]))
             clip = [making.view(family), making.view(family)]
@@ -187,11 +191,18 @@ def batch_of(model: Any, family: Family, step: Step, row_tokens: int | None) -> 
     terms = {
         term: {
             "row": torch.tensor([row for row, _ in having]),
-            "sequences": torch.tensor([numbers for _, numbers in having]),
+            "sequences": torch.tensor(_filled([numbers for _, numbers in having], -1)),
         }
         for term, having in step.terms.items()
     }
+    weights = [LISTED[len(numbers) - 2] for _, numbers in step.terms["response"]]
+    terms["response"]["weights"] = torch.tensor(_filled(weights, 0.0))
     return {"sequences": len(step.sequences), "views": step.views, "groups": groups, "terms": terms}
+
+
+def _filled(rows: list[list[Any]], empty: Any) -> list[list[Any]]:
+    width = max(map(len, rows), default=0)
+    return [row + [empty] * (width - len(row)) for row in rows]
 
 
 def make_policy(base: Any, tuning: str, projector: bool = False, tower: bool = False) -> Any:
@@ -238,6 +249,8 @@ def fast_step(
     checkpointing: bool = False,
     autocast: bool = False,
     change: Callable[[Scorer], None] | None = None,
+    ftx: float = 0.0,
+    ld_alpha: float | None = None,
 ) -> Fast:
     """One step. `reference` None: the policy without its adapter. `change` may watch the scorer before it starts."""
     if "forest" in batch["groups"][0]:
@@ -257,7 +270,7 @@ def fast_step(
     with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
         known = Reference(policy, scorer, reference, reference)(policy, batch, encoded)
         scores = scorer(policy, batch, encoded, known)
-    objective = Objective.of(VistaArguments(), beta=0.1, kind="sigmoid", label_smoothing=0.0)
+    objective = Objective.of(VistaArguments(), 0.1, "sigmoid", 0.0, ftx, ld_alpha)
     results = objective(scores, known.log_probs, batch)
     rows = 1 + max(int(scored["row"].max()) for scored in batch["terms"].values())
     (objective.total(results, rows).sum() / rows).backward()

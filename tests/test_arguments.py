@@ -14,7 +14,7 @@ import yaml
 from llamafactory.hparams import get_eval_args, get_infer_args, get_train_args
 from llamafactory.train.tuner import run_exp
 
-from vistadpo_plugin.arguments import TERMS, VistaArguments
+from vistadpo_plugin.arguments import TERMS, VistaArguments, pairwise_loss
 from vistadpo_plugin.host import is_vistadpo
 
 KEYS = [item.name for item in fields(VistaArguments)]
@@ -245,8 +245,8 @@ def test_unknown_keys_of_the_host_still_fail(parse: Callable[..., Any], parse_cl
 
 
 def test_key_that_resembles_none(parse: Callable[..., Any]) -> None:
-    with pytest.raises(ValueError, match="unknown key `vista_zzzz`. The vista_ keys are") as error:
-        parse(vista_zzzz=1)
+    with pytest.raises(ValueError, match="unknown key `vista_zzzzzzzzzz`. The vista_ keys are") as error:
+        parse(vista_zzzzzzzzzz=1)
     assert "Did you mean" not in str(error.value)
 
 
@@ -382,9 +382,10 @@ REFUSED = [
     ("dpo_label_smoothing", 0.7, "from 0 to below 0.5"),
     ("dpo_label_smoothing", 0.5, "from 0 to below 0.5"),
     ("dpo_label_smoothing", -0.1, "from 0 to below 0.5"),
-    ("pref_ftx", 0.1, "remove it"),
+    ("pref_ftx", -0.1, "0 or larger"),
     ("pref_bco_weight", 0.1, "remove it"),
-    ("ld_alpha", 0.5, "remove it"),
+    ("ld_alpha", 1.5, "from 0 to 1"),
+    ("ld_alpha", -0.5, "from 0 to 1"),
 ]
 
 
@@ -412,6 +413,51 @@ def test_preference_beta_that_is_no_finite_number(parse: Callable[..., Any], val
 @pytest.mark.parametrize("loss", ["sigmoid", "hinge", "ipo"])
 def test_preference_losses_that_are_defined(parse: Callable[..., Any], loss: str) -> None:
     assert parse(pref_loss=loss).pref_loss == loss
+
+
+@pytest.mark.parametrize("key", ["pref_ftx", "ld_alpha"])
+@pytest.mark.parametrize("value", [float("nan"), "0.1", True], ids=repr)
+def test_anchor_that_is_no_finite_number(parse: Callable[..., Any], key: str, value: Any) -> None:
+    with pytest.raises(ValueError, match=f"`{key}`"):
+        parse(**{key: value})
+
+
+def test_anchor_that_is_defined(parse: Callable[..., Any]) -> None:
+    args = parse(pref_ftx=1, ld_alpha=0)
+    assert (args.pref_ftx, args.ld_alpha) == (1, 0)
+
+
+ALONE = {
+    term: {f"vista_{other}_weight": float(other == term) for other in TERMS} for term in ("response", "video", "token")
+}
+WITHOUT_EFFECT = [
+    ({"pref_ftx": 0.1, **ALONE["video"]}, "`pref_ftx` needs .*`vista_response_weight`"),
+    ({"ld_alpha": 0.5, **ALONE["video"]}, "`ld_alpha` has no effect"),
+    ({"ld_alpha": 0.5, **ALONE["token"], "vista_token_loss": "kl"}, "`ld_alpha` has no effect"),
+    ({"vista_loss": "apo_zero", **ALONE["token"]}, "`vista_loss: apo_zero` has no effect"),
+    ({"vista_loss": "apo_zero", "dpo_label_smoothing": 0.1}, "`dpo_label_smoothing` has no effect.*robust, exo_pair"),
+    ({"vista_loss": "apo_zero", "pref_loss": "hinge"}, "in the place of `pref_loss: hinge`"),
+]
+
+
+@pytest.mark.parametrize(("changes", "reason"), WITHOUT_EFFECT)
+def test_preference_key_without_effect(parse: Callable[..., Any], changes: dict[str, Any], reason: str) -> None:
+    with pytest.raises(ValueError, match=reason):
+        parse(**changes)
+
+
+def test_preference_keys_with_effect(parse: Callable[..., Any]) -> None:
+    """What stands beside each refusal above, and goes."""
+    for changes in (
+        {"pref_ftx": 0.1, **ALONE["response"]},
+        {"ld_alpha": 0.5, **ALONE["token"]},
+        {"vista_loss": "apo_zero", **ALONE["video"]},
+    ):
+        parse(**changes)
+    for loss in ("robust", "exo_pair"):  # the host takes smoothing with its sigmoid alone
+        args = parse(vista_loss=loss, dpo_label_smoothing=0.1)
+        assert (pairwise_loss(args), args.pref_loss, args.dpo_label_smoothing) == (loss, "sigmoid", 0.1)
+    assert pairwise_loss(parse(pref_loss="hinge")) == "hinge"
 
 
 def test_label_smoothing_that_is_defined(parse: Callable[..., Any]) -> None:

@@ -45,6 +45,10 @@ def minus_log_sigmoid(value: float) -> float:
     return math.log1p(math.exp(-value))
 
 
+# Weights of one, two or three rejected answers.
+LISTED = {1: [1.0], 2: [0.75, 0.25], 3: [0.5, 0.3, 0.2]}
+
+
 @dataclass
 class Slow:
     """What plain transformers say of a step: log-probabilities and KL of every sequence, losses, gradients.
@@ -82,30 +86,43 @@ def slow_step(
     terms: dict[str, list[tuple[int, list[int]]]],
     rows: int,
     padding: list[int] | None = None,
+    ftx: float = 0.0,
+    ld_alpha: float = 1.0,
 ) -> Slow:
     """One step of VistaDPO with the default weights, beta 0.1: `terms` has (row, numbers of the sequences) of each.
 
-    Number -1 stands for an irrelevant answer that is not there.
+    Number -1 stands for an irrelevant answer that is not there; behind it come the others of a list of rejected ones,
+    weighed as `LISTED` says. `ftx` and `ld_alpha` are the host's `pref_ftx` and `ld_alpha`.
     """
     said = one_by_one(policy, sequences, padding)
     with torch.no_grad():
         known = one_by_one(reference, sequences, padding)
     words = [torch.tensor(answer) for _, answer, _ in sequences]
-    log_probs, others = (
-        torch.stack([rows_.gather(1, word[:, None]).sum() for rows_, word in zip(found, words, strict=True)])
+    singly, alone = (
+        [rows_.gather(1, word[:, None]).squeeze(1) for rows_, word in zip(found, words, strict=True)]
         for found in (said, known)
     )
+    log_probs, others = (torch.stack([one.sum() for one in each]) for each in (singly, alone))
     divergence = torch.stack([(q.exp() * (q - p)).sum() for p, q in zip(said, known, strict=True)])
-    delta, beta = log_probs - others, 0.1
+    beta = 0.1
+
+    def weighed(number: int, compared: list[int]) -> torch.Tensor:
+        public = min(len(words[one]) for one in compared if one >= 0)
+        return singly[number][:public].sum() + ld_alpha * singly[number][public:].sum()
+
     weights = {"response": 1.0, "video": 1.0, "clip": 0.4, "object": 0.2, "token": 0.1}
     total, losses = torch.zeros((), dtype=torch.float64), {}
     for term, having in terms.items():
         found = []
         for _, numbers in having:
+            delta = {number: weighed(number, numbers) - others[number] for number in numbers if number >= 0}
             first, second = delta[numbers[0]], delta[numbers[1]]
             if term == "response":
+                listed = [numbers[1], *numbers[3:]]
+                second = sum(weight * delta[one] for weight, one in zip(LISTED[len(listed)], listed, strict=True))
                 rejected = second if numbers[2] < 0 else 0.7 * second + 0.3 * delta[numbers[2]]
                 margin = first - rejected
+                total = total - ftx * weighed(numbers[0], numbers) / len(words[numbers[0]])
             elif term == "token":
                 margin = first - second - 0.5 * (divergence[numbers[1]] - divergence[numbers[0]].detach())
             else:

@@ -40,6 +40,11 @@ class VistaArguments:
     vista_irrelevant_weight: float = field(
         default=0.3, metadata={"help": "Share of the irrelevant rejected answer in the response term."}
     )
+    vista_loss: Literal["pref_loss", "robust", "exo_pair", "sppo_hard", "apo_zero", "apo_down", "discopop"] = field(
+        default="pref_loss",
+        metadata={"help": "Pairwise loss of the response, video, clip and object terms: what `pref_loss` says, or one "
+                          "of TRL's that it has no name for."},
+    )  # fmt: skip
     vista_token_loss: Literal["tdpo2", "kl"] = field(
         default="tdpo2", metadata={"help": "Token term: TDPO2 (default) or the paper's Eq. 12, the bare KL difference."}
     )
@@ -190,6 +195,15 @@ def with_vista_keys(host_arguments: type) -> type:
     return FinetuningArguments
 
 
+SMOOTHED = ("robust", "exo_pair")
+"""Values of `vista_loss` that `dpo_label_smoothing` is a part of; of `pref_loss` it is sigmoid alone, the host says."""
+
+
+def pairwise_loss(args: Any) -> str:
+    """Name of the pairwise loss of a recipe, see `losses.preference_loss`."""
+    return args.pref_loss if args.vista_loss == "pref_loss" else args.vista_loss
+
+
 def check_preference_keys(args: Any) -> None:
     """Raise ValueError for the host's preference keys that have no meaning in the hierarchical objective."""
     if args.pref_loss not in ("sigmoid", "hinge", "ipo"):
@@ -200,15 +214,51 @@ def check_preference_keys(args: Any) -> None:
         raise ValueError(f"`pref_beta` is {args.pref_beta!r}; `stage: vistadpo` allows a finite number above 0.")
     if not is_finite_number(args.dpo_label_smoothing) or not 0 <= args.dpo_label_smoothing < 0.5:
         raise ValueError(f"`dpo_label_smoothing` is {args.dpo_label_smoothing!r}; allowed: from 0 to below 0.5.")
-    unsupported = {
-        "pref_ftx": 0.0,
-        "pref_bco_weight": 0.0,
-        "ld_alpha": None,
-        "include_effective_tokens_per_second": False,
-    }
+    unsupported = {"pref_bco_weight": 0.0, "include_effective_tokens_per_second": False}
     for key, off in unsupported.items():
         if getattr(args, key) != off:
             raise ValueError(f"`{key}` is not supported in `stage: vistadpo`; remove it.")
+    _check_vista_loss(args)
+    _check_anchor(args)
+
+
+def _check_vista_loss(args: Any) -> None:
+    if args.vista_loss == "pref_loss":
+        return
+    if args.pref_loss != "sigmoid":
+        raise ValueError(
+            f"`vista_loss: {args.vista_loss}` stands in the place of `pref_loss: {args.pref_loss}`: remove one of them."
+        )
+    if args.terms == ("token",):
+        raise ValueError(
+            f"`vista_loss: {args.vista_loss}` has no effect: the token term has a loss of its own "
+            "(`vista_token_loss`), and every other term is off. Remove it."
+        )
+    if args.dpo_label_smoothing > 0 and args.vista_loss not in SMOOTHED:
+        raise ValueError(
+            f"`dpo_label_smoothing` has no effect with `vista_loss: {args.vista_loss}`; it is part of "
+            f"{', '.join(SMOOTHED)} and of `pref_loss: sigmoid`. Remove one of them."
+        )
+
+
+def _check_anchor(args: Any) -> None:
+    """The host's supervised part, and its length desensitization."""
+    if not is_finite_number(args.pref_ftx) or args.pref_ftx < 0:
+        raise ValueError(f"`pref_ftx` is {args.pref_ftx!r}; allowed: a finite number, 0 or larger.")
+    if args.pref_ftx > 0 and "response" not in args.terms:
+        raise ValueError(
+            "`pref_ftx` needs the chosen answer on the whole video, which the response term scores: set "
+            "`vista_response_weight` above 0, or remove it."
+        )
+    if args.ld_alpha is None:
+        return
+    if not is_finite_number(args.ld_alpha) or not 0 <= args.ld_alpha <= 1:
+        raise ValueError(f"`ld_alpha` is {args.ld_alpha!r}; allowed: from 0 to 1, or leave it out.")
+    if "response" not in args.terms and not ("token" in args.terms and args.vista_token_loss == "tdpo2"):
+        raise ValueError(
+            "`ld_alpha` has no effect: of the terms that are on none compares the log-probabilities of two answers. "
+            "Remove it."
+        )
 
 
 def refuse_megatron() -> None:

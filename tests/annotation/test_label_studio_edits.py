@@ -101,6 +101,17 @@ def test_an_annotation_that_was_not_begun_from_the_draft_is_a_verdict_and_nothin
 GROUNDED = {"id": "r", "video": "a.mp4", **PLAIN, "event": [0.55, 1.05], "keyframe": 0.8, "box": [8, 6, 16, 12]}
 
 
+def test_of_a_list_of_rejected_answers_the_first_is_shown_and_edited(media: Path) -> None:
+    row = {**PLAIN, "video": "a", "rejected": ["That.", "Those."], "rejected_weights": [0.6, 0.4]}
+
+    def change(results: Any) -> None:
+        assert result(results, "rejected")["text"] == ["That."]
+        result(results, "rejected")["text"] = ["Not that."]
+
+    assert reviewed(media, row, change)["rejected"] == ["Not that.", "Those."]
+    assert reviewed(media, row, lambda results: None) == row
+
+
 def test_an_edited_text(media: Path) -> None:
     def change(results: list) -> None:
         result(results, "chosen")["text"] = ["These."]

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 import yaml
-from conftest import Demo, tiny_recipe, write_rows
+from conftest import FRAME_TOKENS, FRAMES, Demo, tiny_recipe, write_rows
 
 from vistadpo_plugin.arguments import VistaArguments
 from vistadpo_plugin.commands.recipes import main, shipped
@@ -103,6 +103,28 @@ def test_rows_with_rejected_views_of_their_own_are_counted_and_priced(
     black = check(complete, "vista_video_negative=black")[1]
     (line,) = [line for line in black.splitlines() if line.startswith("this recipe ")]
     assert line[33:].split() == costs["rejected videos of their own"]
+
+
+def test_rows_with_lists_of_rejected_answers_are_counted_and_priced(
+    demo: Demo, complete: Path, tmp_path: Path, check: Callable[..., tuple[int, str, str]]
+) -> None:
+    """Two more answers on the full video, and on no other. Packed they cost their own tokens; one row an answer costs
+    the video twice more, with less than 60 tokens of text each."""
+    rows = [{**row, "rejected": [row["rejected"], "One.", "Two."]} for row in demo.rows[:3]] + demo.rows[3:8]
+    write_rows(tmp_path, rows)
+    found = {}
+    for name, changes in (("plain", []), ("lists", [f"dataset_dir={tmp_path}"])):
+        out = check(complete, *changes)[1]
+        costs = {line[:33].strip(): line[33:].split() for line in out.splitlines() if line[:33].strip()}
+        found[name] = {way: [int(costs[way][0]), int(costs[way][2])] for way in ("this recipe", "one row an answer")}
+    assert "several rejected answers 3; of these" in out and "and up to 2 more rejected of " in out
+    assert "chosen, rejected, irrelevant, rejected[1], rejected[2]" in out
+    assert "11 answers over 6 views" in out
+    more = {way: [two - one for one, two in zip(found["plain"][way], found["lists"][way], strict=True)] for way in costs
+            if way in found["plain"]}  # fmt: skip
+    video = FRAMES * FRAME_TOKENS
+    assert more["this recipe"][0] == more["one row an answer"][0] == 2
+    assert 0 < more["this recipe"][1] < 20 and 2 * video < more["one row an answer"][1] < 2 * (video + 60)
 
 
 def test_what_training_would_refuse_is_refused_here(

@@ -43,13 +43,19 @@ class Seen:
     encodes: tuple[int, int] = (0, 0)
 
 
+def listed(row: dict[str, Any]) -> dict[str, Any]:
+    """The row as one whose `rejected` is a list of two: the other says the chosen answer's words backwards."""
+    *words, end = row["answers"]["chosen"]
+    return {**row, "answers": {**row["answers"], "rejected[1]": [*words[::-1], end]}, "rejected_weights": "[0.6, 0.4]"}
+
+
 class Look(VistaDPOTrainer):
     """The trainer that looks before it trains."""
 
     seen: Seen
 
     def train(self, *args: Any, **kwargs: Any) -> Any:
-        rows = [self.train_dataset[index, index ^ 1] for index in range(ROWS)]  # mates: 0 and 1, 2 and 3
+        rows = [listed(self.train_dataset[index, index ^ 1]) for index in range(ROWS)]  # mates: 0 and 1, 2 and 3
         model = self.model.train()
         lora = {name: p for name, p in model.named_parameters() if p.requires_grad}
         self.seen.trainable = set(lora)

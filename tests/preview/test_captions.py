@@ -127,6 +127,13 @@ def test_where_the_token_term_looks(
     assert describe_term("video", shown, view_keys) is None
 
 
+def test_how_a_list_of_rejected_answers_is_weighed(show: Show) -> None:
+    view_keys = ViewKeys.of(VistaArguments())
+    assert describe_term("response", show()[0], view_keys) is None
+    listed, _ = show(rejected=["No.", "Never.", "Not."])
+    assert describe_term("response", listed, view_keys) == "rejected 0.33, 0.33, 0.33"
+
+
 @pytest.mark.parametrize(
     ("size", "square"),
     [((640, 360), (140 / 640, 0, 360 / 640, 1)), ((48, 64), (0, 8 / 64, 1, 48 / 64)), ((9, 9), (0, 0, 1, 1))],

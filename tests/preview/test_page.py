@@ -174,6 +174,14 @@ def test_a_row_with_an_error_is_shown_with_it(render: Render) -> None:
     assert pictures(own).keys() >= {"full", "clip"} and own.all("p", "error") == []
 
 
+def test_all_of_a_list_of_rejected_answers_are_shown(render: Render) -> None:
+    changes = {"rejected": ["No.", "Never.", "Not at all."], "rejected_weights": [0.5, 0.3, 0.2]}
+    row, _ = articles(render({**ROW, **changes}, MATE_ROW))
+    answers = [node for node in row.all("div", "rejected") if node.all("dt")]
+    found = [(node.all("dt")[0].text, node.all("dd")[0].text) for node in answers]
+    assert found == [("rejected", "No."), ("rejected[1]", "Never."), ("rejected[2]", "Not at all.")]
+
+
 def test_the_legend_is_there_once_and_every_row_is_linked(render: Render) -> None:
     page = parse_page(render(ROW, MATE_ROW, "x"))
     assert len(page.all("section", "legend")) == 1

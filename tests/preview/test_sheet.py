@@ -114,6 +114,11 @@ def test_a_row_with_an_error_has_a_picture_too(sheet: Draw) -> None:
     assert has_colour(pixels, REJECTED) and pixels.shape[0] < 700
 
 
+def test_every_rejected_answer_of_a_list_takes_its_lines(sheet: Draw) -> None:
+    one, three = sheet(ROW), sheet({**ROW, "rejected": [ROW["rejected"], "Never.", "Not at all."]})
+    assert has_colour(three, REJECTED) and 40 < three.shape[0] - one.shape[0] < 120
+
+
 def test_long_words_and_texts_are_broken_not_cut(sheet: Draw) -> None:
     font = _font(20)
     for text in ("word " * 60, "x" * 300, "a " + "y" * 200 + " b", ""):

@@ -118,6 +118,22 @@ def test_values_and_gradients_equal_the_slow_way(
     assert error < TOLERANCE, (name, error)
 
 
+@pytest.mark.parametrize("keys", [{}, {"ftx": 0.5, "ld_alpha": 0.3}], ids=["plain", "anchored"])
+@pytest.mark.parametrize("row_tokens", [ONE_ROW, SMALL_ROWS, SEPARATE])
+@pytest.mark.parametrize("family", ["video_llava", "qwen"])
+def test_lists_of_rejected_answers_and_the_anchor_equal_the_slow_way(
+    families: dict[str, Family], family: str, row_tokens: int | None, keys: dict[str, float]
+) -> None:
+    """Three, two and one rejected answers in one batch, of other lengths than the chosen one."""
+    made = families[family]
+    step = steps.random_step(made, 0, listed=True)
+    assert sorted(len(numbers) for _, numbers in step.terms["response"]) == [3, 3, 3, 4, 5]
+    policy = steps.make_policy(made.load(), "lora").double().train()
+    truth = slow_step(policy, made.load().double(), step.plain(made, torch.float64), step.terms, step.rows, **keys)
+    error, name = worst(fast(made, step, "lora", row_tokens, **keys), truth)
+    assert error < TOLERANCE, (name, error)
+
+
 @pytest.mark.parametrize("row_tokens", [ONE_ROW, SEPARATE])
 @pytest.mark.parametrize("family", ["video_llava", "qwen"])
 def test_float32_differs_by_rounding_alone(families: dict[str, Family], family: str, row_tokens: int | None) -> None:

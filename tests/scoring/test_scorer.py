@@ -169,7 +169,8 @@ def test_scores_keep_their_order_across_groups(dtype: torch.dtype) -> None:
 
     def group(rows: list[int], columns: list[int], tokens: list[int], numbers: list[int], term: list[int]) -> Any:
         others = [place for place in range(len(rows)) if place not in term]
-        named = {"row": rows, "column": columns, "token": tokens, "sequence": numbers}
+        places = [numbers[:index].count(number) for index, number in enumerate(numbers)]
+        named = {"row": rows, "column": columns, "token": tokens, "sequence": numbers, "place": places}
         named |= {"token_term": term, "others": others}
         answers = {name: torch.tensor(values, dtype=torch.long) for name, values in named.items()}
         return {"input_ids": torch.zeros(2, 3, dtype=torch.long), "views": [], "answers": answers}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import shutil
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,6 +16,8 @@ from conftest import run_recipe as run
 from rounding import NATS
 from scoring.test_scorer import answers_by_sequence, sequences_with_pixels
 from truth import answer_distributions, kl, log_prob, minus_log_sigmoid
+
+from vistadpo_plugin.training.trainer import VistaDPOTrainer
 
 TERMS = ("response", "video", "clip", "object", "token")
 WEIGHTS = {"response": 1.0, "video": 1.0, "clip": 0.4, "object": 0.2, "token": 0.1}
@@ -69,7 +72,16 @@ def other_model(demo: Demo, tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.mark.parametrize(
     "changes",
-    [{}, {"pref_loss": "hinge"}, {"pref_loss": "ipo"}, {"vista_token_loss": "kl"}, {"dpo_label_smoothing": 0.2}],
+    [
+        {},
+        {"pref_loss": "hinge"},
+        {"pref_loss": "ipo"},
+        {"vista_token_loss": "kl"},
+        {"dpo_label_smoothing": 0.2},
+        {"pref_ftx": 0.5, "ld_alpha": 0.3},
+        {"pref_ftx": 0.5, "ld_alpha": 0.3, "pref_loss": "ipo"},
+        {"vista_loss": "apo_zero"},
+    ],
 )
 def test_step_1_equals_an_independent_computation(
     demo: Demo, recipe: dict[str, Any], other_model: str, changes: dict[str, Any]
@@ -91,24 +103,36 @@ def test_step_1_equals_an_independent_computation(
     tokenizer = AutoTokenizer.from_pretrained(demo.model)
     models = [AutoModelForImageTextToText.from_pretrained(folder) for folder in (demo.model, other_model)]
     batch, pixels = seen["batch"], sequences_with_pixels(seen["batch"])
-    delta, length, divergence, likelihood = {}, {}, {}, {}
+    delta, length, divergence, likelihood, words, known = {}, {}, {}, {}, {}, {}
     for number, (row, field) in answers_by_sequence(batch, rows).items():
         tokens = len(pixels[number]) * FRAME_TOKENS
         (ids, policy), (_, reference) = (
             answer_distributions(model, tokenizer, row["prompt"], row[field], pixels[number], tokens)
             for model in models
         )
-        likelihood[number] = log_prob(ids, policy)
-        delta[number] = likelihood[number] - log_prob(ids, reference)
+        words[number] = [policy[place, word].item() for place, word in enumerate(ids)]
+        known[number] = log_prob(ids, reference)
+        likelihood[number] = sum(words[number])
+        delta[number] = likelihood[number] - known[number]
         length[number] = len(ids)
         divergence[number] = kl(reference, policy)
 
     kind, smoothing, beta = changes.get("pref_loss", "sigmoid"), changes.get("dpo_label_smoothing", 0.0), 0.1
+    kind, alpha = changes.get("vista_loss", kind), changes.get("ld_alpha", 1.0)
 
-    def mean(number: int) -> float:
-        return delta[number] / length[number] if kind == "ipo" else delta[number]
+    def weighed(number: int, compared: list[int]) -> float:
+        """log p, what is longer than the shortest of the compared answers times `ld_alpha`."""
+        public = min(length[one] for one in compared)
+        return sum(words[number][:public]) + alpha * sum(words[number][public:])
 
-    def pairwise(margin: float) -> float:
+    def ratio(number: int, compared: list[int]) -> float:
+        found = weighed(number, compared) - known[number]
+        return found / length[number] if kind == "ipo" else found
+
+    def pairwise(preferred: float, rejected: float) -> float:
+        margin = preferred - rejected
+        if kind == "apo_zero":
+            return 1 - 1 / (1 + math.exp(-beta * preferred)) + 1 / (1 + math.exp(-beta * rejected))
         if kind == "hinge":
             return max(0.0, 1 - beta * margin)
         if kind == "ipo":
@@ -120,27 +144,33 @@ def test_step_1_equals_an_independent_computation(
     for term in TERMS:
         margins, losses = [], []
         for numbers in batch["terms"][term]["sequences"].tolist():
-            if term == "response":
-                margin = mean(numbers[0]) - 0.7 * mean(numbers[1]) - 0.3 * mean(numbers[2])
-            elif term == "token":
+            if term == "token":
                 w, re = numbers
                 difference = divergence[re] - divergence[w]
-                margin = delta[w] - delta[re] - 0.5 * difference
+                longer = (weighed(w, numbers) - likelihood[w]) - (weighed(re, numbers) - likelihood[re])
+                margin = delta[w] - delta[re] + longer - 0.5 * difference
                 if changes.get("vista_token_loss") == "kl":
                     margin = difference
-            else:
-                margin = mean(numbers[0]) - mean(numbers[1])
-            margins.append(margin)
-            if term != "token":
-                losses.append(pairwise(margin))
-            else:
                 is_kl = changes.get("vista_token_loss") == "kl"
                 losses.append(-beta * margin if is_kl else minus_log_sigmoid(beta * margin))
+            else:
+                preferred, *others = (ratio(number, numbers) for number in numbers)
+                weights = (0.7, 0.3) if term == "response" else (1.0,)
+                rejected = sum(weight * one for weight, one in zip(weights, others, strict=True))
+                margin = preferred - rejected
+                losses.append(pairwise(preferred, rejected))
+            margins.append(margin)
         assert first[f"vista/{term}_loss"] == pytest.approx(sum(losses) / 3, abs=1e-3, rel=1e-3), term
         assert first[f"vista/{term}_margin"] == pytest.approx(sum(margins) / 3, abs=5e-3, rel=1e-3), term
         assert first[f"vista/{term}_accuracy"] == pytest.approx(sum(m > 0 for m in margins) / 3), term
         total += WEIGHTS[term] * sum(losses) / 3
     chosen = [numbers[0] for numbers in batch["terms"]["response"]["sequences"].tolist()]
+    if "pref_ftx" in changes:
+        responses = batch["terms"]["response"]["sequences"].tolist()
+        anchors = [-weighed(numbers[0], numbers) / length[numbers[0]] for numbers in responses]
+        assert first["vista/sft_loss"] == pytest.approx(sum(anchors) / 3, abs=1e-3)
+        total += changes["pref_ftx"] * sum(anchors) / 3
+        assert len({length[number] for number in responses[0]}) > 1, "answers of one length say nothing of `ld_alpha`"
     assert first["vista/chosen_logps"] == pytest.approx(sum(likelihood[number] for number in chosen) / 3, abs=5e-3)
     assert abs(first["vista/response_margin"]) > 0.05, "the reference must differ from the policy"
     assert first["loss"] == pytest.approx(total, abs=2e-3, rel=1e-3)
@@ -227,3 +257,18 @@ def test_evaluation_alone_is_its_own_reference(recipe: dict[str, Any]) -> None:
     results = json.loads((Path(args["output_dir"]) / "eval_results.json").read_text())
     assert results["eval_loss"] == pytest.approx(1.8715, abs=1e-4)
     assert results["eval_vista/clip_margin"] == 0
+
+
+def test_what_the_loss_is_made_of_stays_float32_under_deepspeed() -> None:
+    """The Trainer casts every float of a batch to DeepSpeed's type: -60.3 nats of a cached reference became -60.25."""
+    trainer = VistaDPOTrainer.__new__(VistaDPOTrainer)
+    config = SimpleNamespace(dtype=lambda: torch.bfloat16)
+    plugin = SimpleNamespace(deepspeed_plugin=SimpleNamespace(hf_ds_config=config))
+    trainer.is_deepspeed_enabled, trainer.args = True, SimpleNamespace(device=torch.device("cpu"))
+    trainer.accelerator = SimpleNamespace(state=plugin)
+    value = torch.tensor([-60.3])
+    batch = {"terms": {"response": {"weights": value}}, "reference": {"log_probs": value, "hidden": [value]}}
+    made = trainer._prepare_inputs({**batch, "views": [{"pixel_values": value}], "where": ["a row"]})
+    for kept in (made["terms"]["response"]["weights"], made["reference"]["log_probs"], made["reference"]["hidden"][0]):
+        assert kept.dtype == torch.float32 and torch.equal(kept, value)
+    assert made["views"][0]["pixel_values"].dtype == torch.bfloat16 and made["where"] == ["a row"]

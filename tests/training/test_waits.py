@@ -18,6 +18,7 @@ OURS = str(Path(vistadpo_plugin.__file__).parent)
 TORCH = str(Path(torch.__file__).parent)
 # A number read off a tensor (item, tolist, bool), and shapes that depend on values.
 WAITS = {"aten::_local_scalar_dense", "aten::nonzero", "aten::masked_select", "aten::_unique2", "aten::unique_dim"}
+OBJECTIVE = {"pref_ftx": 0.5, "ld_alpha": 0.5, "vista_loss": "discopop"}
 INDEXED = {"aten::index", "aten::index_put", "aten::index_put_"}
 
 
@@ -38,7 +39,8 @@ class Waits(TorchDispatchMode):
 
 
 @pytest.mark.parametrize(
-    "changes", [{}, {"vista_prefix_sharing": False}, {"bf16": True}, {"disable_gradient_checkpointing": True}]
+    "changes",
+    [{}, {"vista_prefix_sharing": False}, {"bf16": True}, {"disable_gradient_checkpointing": True}, OBJECTIVE],
 )
 def test_no_line_of_ours_waits(
     recipe: dict[str, Any], monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any]

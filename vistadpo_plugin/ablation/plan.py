@@ -104,7 +104,9 @@ def _complete(ablation: Ablation, base: str, keys: dict[str, Any], seed: int, fo
     """With what an ablation sets in every run."""
     own = {"stage": keys.get("stage", "vistadpo"), "do_train": True, "seed": seed, "output_dir": str(folder / MODEL)}
     if own["stage"] == "sft":
-        keys = {name: value for name, value in keys.items() if not name.startswith(("vista_", "pref_", "dpo_"))}
+        keys = {
+            name: value for name, value in keys.items() if not name.startswith(("vista_", "pref_", "dpo_", "ld_alpha"))
+        }
         keys = {name: value for name, value in keys.items() if name != "media_dir"}
         rows = ablation.output_dir / SFT_ROWS
         return {

@@ -14,8 +14,9 @@ from itertools import pairwise
 from pathlib import Path
 from xml.etree import ElementTree
 
-from vistadpo_plugin.data.rows.grounding import GroundedRow, frame_times, ground, nearest_frame
+from vistadpo_plugin.data.rows.grounding import GroundedRow, frame_times, ground
 from vistadpo_plugin.data.rows.schema import Box, Row, RowError, parse_row
+from vistadpo_plugin.data.video.intervals import nearest_frame
 from vistadpo_plugin.data.video.video import VideoError, frame_size
 from vistadpo_plugin.datasets.accounting import Account
 

@@ -11,6 +11,8 @@ from vistadpo_plugin.bench.presets import Preset
 
 # Rows that carry every term; the demo's first eight do.
 ROWS = 8
+# Rejected answers more than the one that the other rows have, by the run that trains on them.
+MORE = {"four": 1, "five": 2}
 WORDS = (
     "the a man woman child dog cat bird red blue green round small large box ball cup table chair door window walks "
     "runs jumps takes puts holds opens closes turns looks left right up down away after before while then and with "
@@ -19,7 +21,8 @@ WORDS = (
 
 
 def build(folder: Path, preset: Preset) -> None:
-    """Write `folder/model`, `folder/data` (rows.jsonl, plain.jsonl, host.json, videos/) and dataset_info.json."""
+    """Write `folder/model`, `folder/data` (videos/, host.json, rows, plain, and one of `MORE` each, .jsonl) and its
+    dataset_info.json."""
     from vistadpo_plugin.demo.shapes import build_videos
     from vistadpo_plugin.demo.tiny_model import train_tokenizer
 
@@ -51,13 +54,21 @@ def build(folder: Path, preset: Preset) -> None:
                 "videos": [row["video"]],
             }
         )
-    for name, lines in (("rows", rows), ("plain", plain)):
+    more = {
+        name: [
+            {**row, "rejected": [row["rejected"], *(text(preset.answer_tokens - 1) for _ in range(count))]}
+            for row in rows
+        ]
+        for name, count in MORE.items()
+    }
+    for name, lines in {"rows": rows, "plain": plain, **more}.items():
         (data / f"{name}.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     (data / "host.json").write_text(json.dumps(host))
     columns = {"messages": "conversations", "chosen": "chosen", "rejected": "rejected", "videos": "videos"}
     info: dict[str, Any] = {
         "rows": {"file_name": "rows.jsonl", "formatting": "vistadpo"},
         "plain": {"file_name": "plain.jsonl", "formatting": "vistadpo"},
+        **{name: {"file_name": f"{name}.jsonl", "formatting": "vistadpo"} for name in MORE},
         "host": {"file_name": "host.json", "formatting": "sharegpt", "ranking": True, "columns": columns},
     }
     (data / "dataset_info.json").write_text(json.dumps(info))
@@ -133,7 +144,7 @@ def recipe(folder: Path, preset: Preset, run: str, output_dir: Path, on_gpu: boo
         "finetuning_type": "lora",
         "lora_target": "all",
         "lora_rank": preset.lora_rank,
-        "dataset": {"host": "host", "dpo": "plain"}.get(run, "rows"),
+        "dataset": {"host": "host", "dpo": "plain", **{name: name for name in MORE}}.get(run, "rows"),
         "dataset_dir": str(folder / "data"),
         "media_dir": str(folder / "data"),
         "cutoff_len": 4096,

@@ -192,10 +192,6 @@ def _other_parts(run: str) -> dict[str, Any]:
         from vistadpo_plugin.bench.released import ReleasedCollator, ReleasedTrainer
 
         return {"collator_class": ReleasedCollator, "trainer_class": ReleasedTrainer}
-    if run in ("four", "five"):
-        from vistadpo_plugin.bench.more_answers import FiveAnswers, FourAnswers
-
-        return {"collator_class": FourAnswers if run == "four" else FiveAnswers}
     return {}
 
 

@@ -25,6 +25,7 @@ LOST_EVENTS = "several events: clip_w holds their frames as one clip"
 LOST_EVENT = "an event without clip folders: clip_w and clip_l go together"
 LOST_KEYFRAME = "its keyframe is an image now, the second is not kept"
 LOST_BOXES = "several boxes: bbox holds one, the largest is kept"
+LOST_REJECTED = "several rejected answers: rejected holds one, the first is kept"
 LOST_LIST = "a list of frames: video is a folder of copies now"
 
 
@@ -106,6 +107,10 @@ def _plan(
     made = to_native(source, rebase)
     plan = _Plan(made, row.where, FrameSource(grounded.video, fps))
     made["id"] = row.id
+    if isinstance(made["rejected"], list):
+        made["rejected"] = row.rejected
+        made.pop("rejected_weights", None)
+        plan.lost += [LOST_REJECTED] if row.more_rejected else []
     if "rejected_irrelevant" in made:
         made["rejected_2"] = made.pop("rejected_irrelevant")
     _plan_video(plan, grounded, folder, name)

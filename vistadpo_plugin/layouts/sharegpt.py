@@ -21,6 +21,8 @@ ENTRY: dict[str, Any] = {
 }
 """What dataset_info.json says about such a file, beside its name."""
 
+MORE_REJECTED = "several rejected answers: the format has a place for the first"
+
 # What the format has a place for. It has none for anything else of a row.
 HELD = ("id", "video", "prompt", "chosen", "rejected")
 
@@ -44,6 +46,8 @@ def convert_to_sharegpt(
         for name, value in source.items():
             if TO_NATIVE.get(name, name) not in HELD and value not in (None, []):
                 account.note(f"`{TO_NATIVE.get(name, name)}` has no place in the format", row.where)
+        if row.more_rejected:
+            account.note(MORE_REJECTED, row.where)
         one_file = isinstance(video, str)
         located = _below(video, media_dir, rebase) if one_file else [_below(item, media_dir, rebase) for item in video]
         (files if one_file else frames).append(_row(row, located))

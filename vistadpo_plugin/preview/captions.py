@@ -148,12 +148,15 @@ def list_texts(row: Row | None) -> dict[str, str]:
     """Prompt and answers by name; none for a row that could not be read."""
     if row is None:
         return {}
-    texts = {"prompt": row.prompt, "chosen": row.chosen, "rejected": row.rejected}
-    return texts if row.rejected_irrelevant is None else texts | {"irrelevant": row.rejected_irrelevant}
+    return {"prompt": row.prompt, **row.answers}
 
 
 def describe_term(term: str, shown: ShownRow, view_keys: ViewKeys) -> str | None:
-    """Where the token term looks; the other terms say it by their name."""
-    if term != "token" or term in shown.off:
+    """Where the token term looks, and how several rejected answers are weighed; else terms say it by their name."""
+    if term in shown.off:
+        return None
+    if term == "response" and shown.row.more_rejected:
+        return f"rejected {', '.join(f'{weight:.2g}' for weight in shown.row.rejected_weights)}"
+    if term != "token":
         return None
     return f"on the {TITLES[token_view(shown.grounded, view_keys)]}"

@@ -118,9 +118,10 @@ def _draw(card: Card, settings: PreviewSettings, height: int) -> _Pen:
         pen.y += 14
     for name, text in list_texts(candidate.row).items():
         top = pen.y
-        pen.text(MARGIN + 16, pen.y + 1, name, ANSWERS[name] if name != "prompt" else MUTED, 17)
-        pen.paragraph(MARGIN + 16 + LABEL, text, ANSWERS[name], WIDTH - 2 * MARGIN - LABEL, 20, bold=name == "prompt")
-        pen.draw.rectangle((MARGIN, top, MARGIN + 3, pen.y - 6), LINE if name == "prompt" else ANSWERS[name])
+        colour = ANSWERS[name.partition("[")[0]]
+        pen.text(MARGIN + 16, pen.y + 1, name, colour if name != "prompt" else MUTED, 17)
+        pen.paragraph(MARGIN + 16 + LABEL, text, colour, WIDTH - 2 * MARGIN - LABEL, 20, bold=name == "prompt")
+        pen.draw.rectangle((MARGIN, top, MARGIN + 3, pen.y - 6), LINE if name == "prompt" else colour)
         pen.y += 4
     if shown is None:
         return pen

@@ -7,13 +7,14 @@ A typical row with every kind of grounding is laid out as sequences of stand-in 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 
 from vistadpo_plugin.arguments import VistaArguments
-from vistadpo_plugin.data.batches.collator import SCORED, term_pairs
+from vistadpo_plugin.data.batches.collator import term_pairs
 from vistadpo_plugin.data.batches.groups import Bundle, Sequence, packed_groups, same_beginning, separate_groups
 from vistadpo_plugin.data.rows.grounding import GroundedRow
 from vistadpo_plugin.data.views.keys import ViewKeys
@@ -55,11 +56,11 @@ class Work:
     rows: int
 
 
-def scored(vista: VistaArguments) -> dict[str, list[tuple[str, str]]]:
-    """For each term the (view, answer) pairs that a row with every kind of grounding scores."""
+def scored(vista: VistaArguments, answers: Iterable[str] = ()) -> dict[str, list[tuple[str, str]]]:
+    """For each term the (view, answer) pairs that a row with every kind of grounding, and these answers, scores."""
     view_keys = ViewKeys.of(vista)
     terms = row_terms(FULL_ROW, True, view_keys)
-    pairs = {term: term_pairs(term, term_views(FULL_ROW, term, view_keys)) for term in terms}
+    pairs = {term: term_pairs(term, term_views(FULL_ROW, term, view_keys), answers) for term in terms}
     return {term: [pair for pair in found if view_keys.scores(pair[1])] for term, found in pairs.items()}
 
 
@@ -71,10 +72,10 @@ def work_of(
     `own`: the rows bring their rejected views, so that none is a video of its mate.
     """
     batch, view_keys = min(batch, _MOST_ROWS), ViewKeys.of(vista)
-    pairs = list(dict.fromkeys(pair for found in scored(vista).values() for pair in found))
+    answers = texts.answers
+    pairs = list(dict.fromkeys(pair for found in scored(vista, answers).values() for pair in found))
     numbers: dict[Any, int] = {}
     sequences = []
-    answers = dict(texts.answers)
     if not answers["irrelevant"]:
         pairs = [pair for pair in pairs if pair[1] != "irrelevant"]
     for row in range(batch):
@@ -84,7 +85,7 @@ def work_of(
             # The token 0 stands for what is seen; all else that rows do not share is a number of its own.
             prompt = [*range(1, texts.before + 1), *[0] * views[KIND[view]].tokens]
             prompt += range(start, start + texts.after)
-            place = start + 10_000 * (1 + list(SCORED["response"]).index(answer))
+            place = start + 10_000 * (1 + list(answers).index(answer))
             sequences.append(Sequence(prompt, list(range(place, place + answers[answer])), number))
     bundles = [
         Bundle(members, view, prefix, before, torch.arange(max(len(sequences[n].input_ids) for n in members))[None])

@@ -29,7 +29,7 @@ def page(recipe: Recipe, gpus: int, gigabytes: float | None) -> str:
     texts = tokens.texts_of(rows.good, tokenizer)
     views = tokens.views_of(recipe, tokenizer)
     shape = shape_of(recipe.model.model_name_or_path, recipe.data.template)
-    lines = [*_head(recipe, shape, gpus), "", *_keys(recipe), "", *_terms(recipe), "", *_rows(recipe, rows)]
+    lines = [*_head(recipe, shape, gpus), "", *_keys(recipe), "", *_terms(recipe, texts), "", *_rows(recipe, rows)]
     if views is None:
         lines += ["", "No estimates: the model is neither here nor one that is known; give a folder that holds its"]
         lines += ["config and processor, as in `model_name_or_path=FOLDER`."]
@@ -96,8 +96,8 @@ def _keys(recipe: Recipe) -> Iterator[str]:
         yield from textwrap.wrap(item.metadata["help"], _WIDTH, initial_indent=start, subsequent_indent=" " * 47)
 
 
-def _terms(recipe: Recipe) -> Iterator[str]:
-    scored = cost.scored(recipe.finetuning)
+def _terms(recipe: Recipe, texts: tokens.Texts) -> Iterator[str]:
+    scored = cost.scored(recipe.finetuning, texts.answers)
     yield f"{'term':<11}{'weight':<9}{'views':<30}answers"
     for term, weight in recipe.finetuning.weights.items():
         if term not in scored:
@@ -129,9 +129,10 @@ def _views(recipe: Recipe, views: dict[str, tokens.View], texts: tokens.Texts) -
     yield f"{'view':<14}{'frames':>7}{'tokens':>9}"
     for name, view in views.items():
         yield f"{name:<14}{view.frames:>7}{view.tokens:>9}{'  at most: the length of the video decides' * view.most}"
+    more = f", and up to {len(texts.more)} more rejected of {texts.more[0]}" if texts.more else ""
     yield (
         f"texts: {texts.before} tokens before the video, {texts.after} after it, answers {texts.chosen}, "
-        f"{texts.rejected}, {texts.irrelevant} ({texts.source})"
+        f"{texts.rejected}, {texts.irrelevant}{more} ({texts.source})"
     )
     needed, limit = tokens.needed_length(views, texts), recipe.data.cutoff_len
     verdict = (

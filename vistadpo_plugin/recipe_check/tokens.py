@@ -12,12 +12,14 @@ from vistadpo_plugin.data.rows.grounded_rows import GroundedRows
 from vistadpo_plugin.data.rows.grounding import assume_files
 from vistadpo_plugin.data.rows.reader import read_rows
 from vistadpo_plugin.data.rows.schema import Row, RowError, parse_row
+from vistadpo_plugin.data.rows.values import rejected_name
 from vistadpo_plugin.data.views.frames import FrameCounts
 from vistadpo_plugin.data.views.keys import ViewKeys
 from vistadpo_plugin.models import family_of
 from vistadpo_plugin.recipe_check.recipe import Recipe
 from vistadpo_plugin.validation.source import find_source
 
+MORE = "more rejected"
 FULL_VIEW, CLIP_VIEW, KEYFRAME_VIEW = "full video", "clip", "keyframe"
 # A question and an answer of VistaDPO-7k's length, in Vicuna's template.
 _BEFORE, _AFTER, _ANSWER = 36, 28, 64
@@ -27,7 +29,8 @@ _CHARACTERS_A_TOKEN = 4
 
 @dataclass(frozen=True)
 class Texts:
-    """Tokens of a typical row before its video, between video and answer, and of its three answers; `longest` row."""
+    """Tokens of a typical row before its video, between video and answer, and of its three answers; `longest` row;
+    `more`: of as many further rejected answers as a row has at most."""
 
     before: int
     after: int
@@ -36,10 +39,13 @@ class Texts:
     irrelevant: int
     longest: int
     source: str
+    more: tuple[int, ...] = ()
 
     @property
     def answers(self) -> dict[str, int]:
-        return {"chosen": self.chosen, "rejected": self.rejected, "irrelevant": self.irrelevant}
+        """Tokens by the names under which answers are scored; 0 of one that no row has."""
+        more = {rejected_name(place): tokens for place, tokens in enumerate(self.more, start=1)}
+        return {"chosen": self.chosen, "rejected": self.rejected, "irrelevant": self.irrelevant, **more}
 
 
 @dataclass(frozen=True)
@@ -150,22 +156,22 @@ def texts_of(rows: list[Row], tokenizer: Tokenizer | None) -> Texts:
         # Special tokens stand for the video wherever it is; what the template puts before it is half of an empty turn.
         count, empty = tokenizer.turn, tokenizer.turn("", "x")[0]
         source = "by the model's tokenizer"
-    lengths: dict[str, list[int]] = {"prompt": [], "chosen": [], "rejected": [], "irrelevant": []}
+    lengths: dict[str, list[int]] = {"prompt": [], "chosen": [], "rejected": [], "irrelevant": [], MORE: []}
     longest = 0
     step = max(1, len(rows) // _ROWS_TOKENIZED)
     for row in rows[::step]:
         question = row.prompt.replace("<video>", "")
-        answers = {"chosen": row.chosen, "rejected": row.rejected, "irrelevant": row.rejected_irrelevant}
-        counted = {name: count(question, text) for name, text in answers.items() if text is not None}
+        counted = {name: count(question, text) for name, text in row.answers.items()}
         prompt = counted["chosen"][0]
         lengths["prompt"].append(prompt)
         for name, (_, tokens) in counted.items():
-            lengths[name].append(tokens)
+            lengths[name if name in lengths else MORE].append(tokens)
         longest = max(longest, prompt + max(tokens for _, tokens in counted.values()))
     typical = {name: round(median(found)) if found else 0 for name, found in lengths.items()}
     before = min(empty, typical["prompt"])
     answers = (typical[name] for name in ("chosen", "rejected", "irrelevant"))
-    return Texts(before, typical["prompt"] - before, *answers, longest, source)
+    more = (typical[MORE],) * max(len(row.more_rejected) for row in rows)
+    return Texts(before, typical["prompt"] - before, *answers, longest, source, more)
 
 
 def _by_characters(question: str, answer: str) -> tuple[int, int]:
@@ -180,6 +186,7 @@ def needed_length(views: dict[str, View], texts: Texts) -> int:
 def row_kinds(rows: Rows) -> dict[str, int]:
     """How many rows carry each kind of grounding."""
     grounded = rows.grounded.grounded
+    several = sum(bool(row.more_rejected) for row in rows.good)
     own = sum(any(map(row.own_negatives, TERMS)) for row in grounded)
     return {
         "rows": len(grounded),
@@ -187,5 +194,6 @@ def row_kinds(rows: Rows) -> dict[str, int]:
         "keyframe": sum("keyframe" not in row.off for row in grounded),
         "box": sum("box" not in row.off for row in grounded),
         "irrelevant answer": sum(row.rejected_irrelevant is not None for row in rows.good),
+        **({"several rejected answers": several} if several else {}),
         **({"rejected view of their own": own} if own else {}),
     }

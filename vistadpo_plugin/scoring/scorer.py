@@ -22,19 +22,31 @@ from vistadpo_plugin.scoring.view_features import Encoded, Evenly, ViewFeatures
 
 
 @dataclass
+class AnswerTokens:
+    """The N answer tokens of a batch: `log_probs` float32 (N,), the `sequence` int64 (N,) each belongs to, and its
+    `place` int64 (N,) there, from 0."""
+
+    log_probs: Tensor
+    sequence: Tensor
+    place: Tensor
+
+
+@dataclass
 class Scores:
     """One model's view of the S sequences of a batch.
 
     `log_probs` float32 (S,): sum over answer tokens of log p(token), in nats; `tokens` int64 (S,): answer tokens,
     end-of-sequence included; `kl` float32 (S,): D = sum over answer positions of KL(reference || policy) for the
     sequences of the token term, 0 for the others and where no reference was given; `hidden`: for each group the hidden
-    states (K, width) from which the head makes the distributions at the answer positions of the token term.
+    states (K, width) from which the head makes the distributions at the answer positions of the token term; `singly`:
+    what `log_probs` are the sums of.
     """
 
     log_probs: Tensor
     tokens: Tensor
     kl: Tensor
     hidden: list[Tensor]
+    singly: AnswerTokens
 
 
 @dataclass
@@ -73,7 +85,7 @@ class Scorer:
         """
         sums = torch.zeros(2, batch["sequences"], device=batch["groups"][0]["input_ids"].device)
         tokens = torch.zeros_like(sums[0], dtype=torch.long)
-        hidden = []
+        hidden, singly = [], []
         agreement = agree(self._work(batch, encoded)) if self.in_step else None
         for number, group in enumerate(batch["groups"]):
             request, answers = _request(group), group["answers"]
@@ -81,6 +93,7 @@ class Scorer:
                 request.reference, request.reference_head = reference.hidden[number], reference.head
             per_token = self._forward(model, batch["views"], group, encoded, request, _share(agreement, number))
             hidden.append(request.hidden)
+            singly.append((per_token[0], answers["sequence"], answers["place"]))
             sums = sums.index_add(1, answers["sequence"], per_token)
             tokens = tokens.index_add(0, answers["sequence"], torch.ones_like(answers["sequence"]))
         if agreement is not None:
@@ -90,7 +103,7 @@ class Scorer:
                     model, batch["views"], group, encoded, _request(group), _share(agreement, number)
                 )
                 sums = sums + per_token.sum() * 0  # in the graph, as the other ranks run theirs backwards as well
-        return Scores(sums[0], tokens, sums[1], hidden)
+        return Scores(sums[0], tokens, sums[1], hidden, AnswerTokens(*map(torch.cat, zip(*singly, strict=True))))
 
     def _work(self, batch: dict[str, Any], encoded: Encoded) -> Work:
         """What this rank has to do for a batch; views once encoded stay known only to a frozen tower."""

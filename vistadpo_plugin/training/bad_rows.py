@@ -10,7 +10,7 @@ from typing import Any
 from llamafactory.extras import logging
 
 from vistadpo_plugin.data.rows.lengths import needs_cutoff
-from vistadpo_plugin.data.rows.processor import ANSWERS
+from vistadpo_plugin.data.rows.processor import ANSWERS, answer_ids
 from vistadpo_plugin.data.tokens.control_tokens import TokenKinds, read_found
 from vistadpo_plugin.data.views.frames import FrameCounts
 
@@ -50,16 +50,17 @@ def row_errors(dataset: Any, frames: FrameCounts, kinds: TokenKinds, cutoff_len:
     errors = {}
     known = [frames.tokens(count) or 0 for count in frames.per_view().values() if count]
     video_tokens = max(known, default=0)
-    columns = ("where", "error", "grounded", "text_tokens", "added_tokens", *(f"{name}_ids" for name in ANSWERS))
-    for index, (where, error, grounded, text_tokens, added, *answers) in enumerate(
-        zip(*(dataset[column] for column in columns), strict=True)
-    ):
-        needed = text_tokens + max(map(len, answers)) + (video_tokens if grounded else 0)
-        error = error or kinds.media_error(read_found(added))
+    ids = [f"{name}_ids" for name in ANSWERS]
+    columns = ("where", "error", "grounded", "text_tokens", "added_tokens", "more_rejected", *ids)
+    for index, values in enumerate(zip(*(dataset[column] for column in columns), strict=True)):
+        row = dict(zip(columns, values, strict=True))
+        longest = max(map(len, answer_ids(row).values()), default=0)
+        needed = row["text_tokens"] + longest + (video_tokens if row["grounded"] else 0)
+        error = row["error"] or kinds.media_error(read_found(row["added_tokens"]))
         if error:
-            errors[index] = (where, error)
+            errors[index] = (row["where"], error)
         elif needed > cutoff_len:
-            errors[index] = (where, needs_cutoff(needed, cutoff_len))
+            errors[index] = (row["where"], needs_cutoff(needed, cutoff_len))
     return errors
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from vistadpo_plugin.training.objective import TermResult
+from vistadpo_plugin.training.objective import SFT_LOSS, TermResult
 
 _RESPONSE_EXTRA = (
     "rewards/chosen",
@@ -22,15 +22,16 @@ _TOKEN_EXTRA = ("vista/kl_chosen", "vista/kl_rejected")
 class MetricSums:
     """Running sums of the logged figures of the terms that are on.
 
-    The keys depend on the terms alone: every rank logs the same ones every time. A term that no row had since the last
-    log has no mean; it is logged as NaN, with `_rows` 0.
+    The keys depend on the recipe alone (its terms, and `sft`: whether `pref_ftx` is on): every rank logs the same ones
+    every time. A term that no row had since the last log has no mean; it is logged as NaN, with `_rows` 0.
     """
 
-    def __init__(self, terms: tuple[str, ...], device: torch.device):
+    def __init__(self, terms: tuple[str, ...], sft: bool, device: torch.device):
         self.terms = terms
         self.columns: list[tuple[str, str]] = []  # (term whose rows are counted, logged name)
+        extras = {"response": (*_RESPONSE_EXTRA, *((SFT_LOSS,) if sft else ())), "token": _TOKEN_EXTRA}
         for term in terms:
-            extra = {"response": _RESPONSE_EXTRA, "token": _TOKEN_EXTRA}.get(term, ())
+            extra = extras.get(term, ())
             names = [f"vista/{term}_{figure}" for figure in ("loss", "margin", "accuracy")]
             self.columns += [(term, name) for name in (*extra, *names)]
         self.device = device

@@ -5,11 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from vistadpo_plugin.arguments import VistaArguments
 from vistadpo_plugin.scoring.scorer import Scores
 from vistadpo_plugin.training import losses
+
+SFT_LOSS = "vista/sft_loss"
+"""-log p(y_w|v) a token, which `pref_ftx` adds to a row's loss; logged where it does."""
 
 
 @dataclass
@@ -27,9 +31,11 @@ class TermResult:
 
 @dataclass(frozen=True)
 class Objective:
-    """The hyper-parameters that turn scores into losses; `beta`, `kind` and `label_smoothing` are the host's.
+    """The hyper-parameters that turn scores into losses.
 
-    `weights` are those of the terms, 0 for one that is off; the others are keys of `VistaArguments`.
+    `weights` are those of the terms, 0 for one that is off. `beta`, `label_smoothing`, `ftx` and `ld_alpha` are the
+    host's `pref_beta`, `dpo_label_smoothing`, `pref_ftx` and `ld_alpha`; `kind` names the pairwise loss, see
+    `losses.preference_loss`. The others are keys of `VistaArguments`.
     """
 
     weights: dict[str, float]
@@ -40,9 +46,19 @@ class Objective:
     beta: float
     kind: str
     label_smoothing: float
+    ftx: float = 0.0
+    ld_alpha: float | None = None
 
     @classmethod
-    def of(cls, vista: VistaArguments, beta: float, kind: str, label_smoothing: float) -> Objective:
+    def of(
+        cls,
+        vista: VistaArguments,
+        beta: float,
+        kind: str,
+        label_smoothing: float,
+        ftx: float = 0.0,
+        ld_alpha: float | None = None,
+    ) -> Objective:
         """The objective of a recipe."""
         return cls(
             vista.weights,
@@ -53,6 +69,8 @@ class Objective:
             beta,
             kind,
             label_smoothing,
+            ftx,
+            ld_alpha,
         )
 
     @property
@@ -65,51 +83,78 @@ class Objective:
 
         `reference` float32 (S,): the reference's log-probabilities of the sequences.
         """
-        delta = policy.log_probs - reference
-        pairwise = delta / policy.tokens if self.kind == "ipo" else delta
         results = {}
         for term, scored in batch["terms"].items():
             row, sequences = scored["row"], scored["sequences"]
+            log_probs = self._policy_log_probs(term, policy, sequences)
+            if term == "token":
+                results[term] = self._token(row, sequences, log_probs - reference, policy.kl)
+                continue
+            delta = log_probs - reference
+            if self.kind == "ipo":
+                delta = delta / policy.tokens
             if term == "response":
-                results[term] = self._response(row, sequences, pairwise, policy.log_probs)
-            elif term == "token":
-                results[term] = self._token(row, sequences, delta, policy.kl)
+                results[term] = self._response(row, sequences, scored["weights"], delta, policy, log_probs)
             else:
-                margin = losses.view_margin(pairwise[sequences[:, 0]], pairwise[sequences[:, 1]])
-                results[term] = TermResult(row, self._pairwise_loss(margin), margin, {})
+                results[term] = self._pairwise(row, delta[sequences[:, 0]], delta[sequences[:, 1]], {})
         return results
+
+    def _policy_log_probs(self, term: str, policy: Scores, sequences: Tensor) -> Tensor:
+        """log p (S,) as the term takes it: with `ld_alpha` what is longer than its shortest answer counts less.
+
+        As in the host the reference's stays whole. A view term compares one answer with itself: nothing is longer.
+        """
+        if self.ld_alpha is None or term not in ("response", "token"):
+            return policy.log_probs
+        public = losses.public_lengths(policy.tokens, sequences)
+        singly = policy.singly
+        surplus = losses.surplus(singly.log_probs, singly.sequence, singly.place, public)
+        return policy.log_probs - (1 - self.ld_alpha) * surplus
 
     def total(self, results: dict[str, TermResult], batch: int) -> Tensor:
         """Loss of every row of the batch, Eq. 14: (batch,)."""
-        return losses.total_loss(
+        total = losses.total_loss(
             {term: result.loss for term, result in results.items()},
             {term: result.row for term, result in results.items()},
             self.weights,
             batch,
         )
+        if self.ftx > 0:
+            response = results["response"]
+            total = total.index_add(0, response.row, self.ftx * response.extra[SFT_LOSS])
+        return total
 
-    def _pairwise_loss(self, margin: Tensor) -> Tensor:
-        return losses.preference_loss(margin, self.beta, self.kind, self.label_smoothing)
+    def _pairwise(self, row: Tensor, preferred: Tensor, dispreferred: Tensor, extra: dict[str, Tensor]) -> TermResult:
+        loss = losses.preference_loss(preferred, dispreferred, self.beta, self.kind, self.label_smoothing)
+        return TermResult(row, loss, preferred - dispreferred, extra)
 
-    def _response(self, row: Tensor, sequences: Tensor, delta: Tensor, log_probs: Tensor) -> TermResult:
-        chosen, rejected, irrelevant = sequences.unbind(dim=1)
-        margin = losses.response_margin(
-            delta[chosen],
-            delta[rejected],
+    def _response(
+        self, row: Tensor, sequences: Tensor, weights: Tensor, delta: Tensor, policy: Scores, log_probs: Tensor
+    ) -> TermResult:
+        chosen, irrelevant = sequences[:, 0], sequences[:, 2]
+        rejected = torch.cat([sequences[:, 1:2], sequences[:, 3:]], dim=1)
+        preferred = delta[chosen]
+        dispreferred = losses.rejected_ratio(
+            delta[rejected.clamp(min=0)],
+            weights,
             delta[irrelevant.clamp(min=0)],
             irrelevant >= 0,
             self.relevant_weight,
             self.irrelevant_weight,
         )
+        margin = preferred - dispreferred
         extra = {
-            "rewards/chosen": self.beta * delta[chosen],
-            "rewards/rejected": self.beta * (delta[chosen] - margin),
+            "rewards/chosen": self.beta * preferred,
+            "rewards/rejected": self.beta * dispreferred,
             "rewards/accuracies": (margin > 0).float(),
             "rewards/margins": self.beta * margin,
             # Not relative to the reference: a margin may grow while the chosen answer itself becomes unlikelier.
-            "vista/chosen_logps": log_probs[chosen],
+            "vista/chosen_logps": policy.log_probs[chosen],
         }
-        return TermResult(row, self._pairwise_loss(margin), margin, extra)
+        if self.ftx > 0:
+            # As in the host: weighed by `ld_alpha`, over all tokens of the answer.
+            extra[SFT_LOSS] = -log_probs[chosen] / policy.tokens[chosen]
+        return self._pairwise(row, preferred, dispreferred, extra)
 
     def _token(self, row: Tensor, sequences: Tensor, delta: Tensor, kl: Tensor) -> TermResult:
         chosen, rejected = sequences.unbind(dim=1)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate.utils import send_to_device
 from llamafactory.extras import logging
 from llamafactory.train.dpo.trainer import CustomDPOTrainer
 from torch import Tensor
@@ -86,8 +87,8 @@ class VistaDPOTrainer(CustomDPOTrainer):
             self.filler = fills
             self.add_callback(fills)
         self.objective = objective
-        self.train_sums = MetricSums(objective.terms, self.args.device)
-        self.eval_sums = MetricSums(objective.terms, self.args.device)
+        self.train_sums = MetricSums(objective.terms, objective.ftx > 0, self.args.device)
+        self.eval_sums = MetricSums(objective.terms, objective.ftx > 0, self.args.device)
         self.steps_since_log = self.full_steps_since_log = 0
         unwrapped = self.accelerator.unwrap_model(self.model)
         self.kept = None
@@ -181,6 +182,12 @@ class VistaDPOTrainer(CustomDPOTrainer):
             scores = self.reference(self.model_wrapped, batch, Encoded())
         check_reference(scores, batch)
         return scores
+
+    def _prepare_inputs(self, inputs: dict[str, Any]) -> dict[str, Any]:
+        """As the Trainer, which under DeepSpeed also casts every float; what the loss is made of stays float32."""
+        ours = {name: inputs[name] for name in ("terms", "reference") if name in inputs}
+        of_model = {name: value for name, value in inputs.items() if name not in ours}
+        return super()._prepare_inputs(of_model) | send_to_device(ours, self.args.device)
 
     def term_results(self, model: Any, batch: dict[str, Any]) -> dict[str, TermResult]:
         """Score a batch with reference and policy and form every term of every row."""

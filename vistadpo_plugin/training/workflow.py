@@ -21,6 +21,7 @@ from llamafactory.extras.ploting import plot_loss
 from llamafactory.model import load_config, load_model, load_tokenizer
 from llamafactory.train.trainer_utils import create_modelcard_and_push, create_ref_model
 
+from vistadpo_plugin.arguments import pairwise_loss
 from vistadpo_plugin.data.batches.collator import VistaCollator
 from vistadpo_plugin.data.batches.likeness import Likeness, find_likeness, look_at, videos_of
 from vistadpo_plugin.data.batches.pairing import PairedRows
@@ -172,8 +173,10 @@ def _objective(finetuning_args: Any) -> Objective:
     return Objective.of(
         finetuning_args,
         beta=finetuning_args.pref_beta,
-        kind=finetuning_args.pref_loss,
+        kind=pairwise_loss(finetuning_args),
         label_smoothing=finetuning_args.dpo_label_smoothing,
+        ftx=finetuning_args.pref_ftx,
+        ld_alpha=finetuning_args.ld_alpha,
     )
 
 

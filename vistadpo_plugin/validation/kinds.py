@@ -73,6 +73,11 @@ KINDS = {
         "a text holds a token that is a place for an image or a video to the model (with --model)",
         "Write it otherwise, or remove the row.",
     ),
+    "bad-weights": Kind(
+        ERROR,
+        "`rejected_weights` is not one number for each answer of a list, together 1",
+        "Write as many numbers above 0 as `rejected` has answers, or leave it out: they count alike then.",
+    ),
     "bad-event": Kind(
         ERROR,
         "`event` is no interval of seconds",
@@ -239,7 +244,7 @@ KINDS = {
         "Nothing for training; give each row its own id if you look rows up by it.",
     ),
     "same-rejected": Kind(
-        NOTE, "the two rejected answers are the same", "Write an irrelevant answer that is off the video."
+        NOTE, "two rejected answers are the same", "Write another: an irrelevant one is off the video."
     ),
     "ignored-field": Kind(
         NOTE, "a field is not ours and is ignored", "Nothing, if it is your own; else see the fields above."

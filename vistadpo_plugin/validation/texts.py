@@ -19,12 +19,10 @@ LENGTH_BIAS = 0.7
 # ... given so many rows, since a few tell nothing.
 BIAS_ROWS = 20
 
-_ANSWERS = ("chosen", "rejected", "rejected_irrelevant")
-
 
 @dataclass(frozen=True)
 class Lengths:
-    """Characters of one field, over the rows that have it."""
+    """Characters of one field, over the rows that have it; of `rejected` also the others of a list."""
 
     rows: int
     mean: float
@@ -50,23 +48,25 @@ def plain(text: str) -> str:
 
 def judge_text(row: Row) -> Iterator[tuple[str, str]]:
     """(kind, sentence) of what one row's texts show."""
-    chosen, rejected = plain(row.chosen), plain(row.rejected)
-    irrelevant = None if row.rejected_irrelevant is None else plain(row.rejected_irrelevant)
-    for name, text in (("rejected", rejected), ("rejected_irrelevant", irrelevant)):
-        if chosen == text:
+    chosen = plain(row.chosen)
+    first: dict[str, str] = {}
+    for name, text in row.texts.items():
+        said = plain(text)
+        if name in ("prompt", "chosen"):
+            continue
+        if said == chosen:
             yield "same-answers", f"`chosen` and `{name}` are the same text: {_quote(row.chosen)}"
-    if rejected == irrelevant != chosen:
-        yield "same-rejected", f"`rejected` and `rejected_irrelevant` are the same text: {_quote(row.rejected)}"
+        elif said in first:
+            yield "same-rejected", f"`{first[said]}` and `{name}` are the same text: {_quote(row.texts[first[said]])}"
+        first.setdefault(said, name)
     short, long = sorted((len(row.chosen), len(row.rejected)))
     if long > FAR_LONGER * short and long - short >= FAR_CHARACTERS:
         yield "length-gap", f"`chosen` has {len(row.chosen)} characters, `rejected` {len(row.rejected)}"
-    for name in ("prompt", *_ANSWERS):
-        text = getattr(row, name)
-        if text is not None and is_damaged(text):
+    for name, text in row.texts.items():
+        if is_damaged(text):
             yield "odd-characters", f"`{name}`: {_quote(text)}"
-    for name in _ANSWERS:
-        text = getattr(row, name)
-        if text is not None and text != text.strip():
+    for name, text in row.texts.items():
+        if name != "prompt" and text != text.strip():
             yield "outer-space", f"`{name}`: {_quote(text)}"
 
 
@@ -95,9 +95,7 @@ def judge_repetitions(rows: Sequence[Row]) -> Iterator[tuple[int, str, str]]:
         first = ids.setdefault(row.id, row.where)
         if first != row.where:
             yield index, "repeated-id", f"as {first}"
-        chosen, *rejected = (
-            plain(text) for text in (row.chosen, row.rejected, row.rejected_irrelevant) if text is not None
-        )
+        chosen, *rejected = map(plain, row.answers.values())
         asked = questions.setdefault((row.video, plain(row.prompt)), _Asked(row.where))
         if (chosen, *rejected) in asked.answers:
             yield index, "repeated-row", f"as {asked.answers[chosen, *rejected]}"
@@ -127,12 +125,12 @@ class _Asked:
 def measure(rows: Sequence[Row]) -> TextStatistics:
     """Lengths of all texts, and how they differ within rows."""
     lengths = {}
-    for name in ("prompt", *_ANSWERS):
-        texts = [getattr(row, name) for row in rows]
-        counts = [len(text.replace(f"{VIDEO_PLACEHOLDER}\n", "")) for text in texts if text is not None]
+    for field_name in ("prompt", "chosen", "rejected", "rejected_irrelevant"):
+        of_rows = [[text for name, text in row.texts.items() if name.partition("[")[0] == field_name] for row in rows]
+        counts = [len(text.replace(f"{VIDEO_PLACEHOLDER}\n", "")) for texts in of_rows for text in texts]
         if counts:
-            lengths[name] = Lengths(
-                len(counts), statistics.mean(counts), statistics.median(counts), min(counts), max(counts)
+            lengths[field_name] = Lengths(
+                sum(map(bool, of_rows)), statistics.mean(counts), statistics.median(counts), min(counts), max(counts)
             )
     longer = sum(len(row.chosen) > len(row.rejected) for row in rows)
     shorter = sum(len(row.chosen) < len(row.rejected) for row in rows)

@@ -33,5 +33,4 @@ class ModelTokens:
             yield f"`{field}` contains {token}"
 
     def _found(self, row: Row) -> FoundTokens:
-        names = ("prompt", "chosen", "rejected", "rejected_irrelevant")
-        return self.added.found((name, getattr(row, name)) for name in names)
+        return self.added.found(row.texts.items())

@@ -7,6 +7,7 @@ from datasets import Dataset
 from vistadpo_plugin.data.batches.mates import draw_rejected
 from vistadpo_plugin.data.batches.pairing import NO_ROW, PairedRows, Pick
 from vistadpo_plugin.data.rows.grounding import GroundedRow
+from vistadpo_plugin.data.rows.processor import COLUMNS
 
 VIDEOS, CLIPS, KEYFRAMES = ("v0", "v1", ("a.png", "b.png")), ("c0", "c1"), ("k0",)
 
@@ -50,7 +51,7 @@ def test_nothing_else_of_the_row_changes() -> None:
 
 def test_a_pick_shows_the_one_of_its_epoch() -> None:
     """Not of the epoch that the data set is in, which a worker's copy does not know."""
-    rows = PairedRows(Dataset.from_dict({"grounded": [row().to_json()]}), seed=4)
+    rows = PairedRows(Dataset.from_list([{**COLUMNS, "grounded": row().to_json()}]), seed=4)
     shown = [rows[Pick(0, NO_ROW, epoch)]["grounding"].rejected_videos for epoch in range(3)]
     assert shown == [draw_rejected(row(), 4, epoch).rejected_videos for epoch in range(3)]
     assert len(set(shown)) == 3

@@ -11,6 +11,7 @@ from datasets import Dataset
 
 from vistadpo_plugin.data.batches.pairing import NO_ROW, PairedRows, PairedSampler, Pick, pair_rows
 from vistadpo_plugin.data.rows.grounding import GroundedRow
+from vistadpo_plugin.data.rows.processor import COLUMNS
 
 
 def groupings(count: int) -> list[list[str | None]]:
@@ -84,7 +85,11 @@ def paired(videos: list[str | None], seed: int = 5) -> PairedRows:
         "" if video is None else GroundedRow(id=str(row), where=f"w:{row}", video=video).to_json()
         for row, video in enumerate(videos)
     ]
-    return PairedRows(Dataset.from_dict({"grounded": texts, "prompt": [f"p{row}" for row in range(len(videos))]}), seed)
+    count = len(videos)
+    columns = {name: [empty] * count for name, empty in COLUMNS.items()}
+    columns |= {"grounded": texts, "prompt": [f"p{row}" for row in range(count)]}
+    columns |= {"chosen_ids": [[1]] * count, "rejected_ids": [[2, 3]] * count, "more_rejected": ["[[4], [5]]"] * count}
+    return PairedRows(Dataset.from_dict(columns), seed)
 
 
 VIDEOS: list[str | None] = [f"v{row // 2}" for row in range(29)] + [None]
@@ -95,6 +100,7 @@ def test_items_carry_the_row_and_its_mate() -> None:
     item = rows[0, 2]
     assert (item["prompt"], item["index"]) == ("p0", 0)
     assert (item["grounding"].video, item["mate"].video, item["mate"].where) == ("a", "b", "w:2")
+    assert item["answers"] == {"chosen": [1], "rejected": [2, 3], "rejected[1]": [4], "rejected[2]": [5]}
     assert rows[0, NO_ROW]["mate"] is None
     assert rows[1, NO_ROW]["grounding"] is None
     assert rows.video_keys == ["a", None, "b"] and len(rows) == 3

@@ -304,13 +304,48 @@ def test_an_empty_irrelevant_answer_is_absent_and_noted(name: str, given: str) -
     assert len(row.notes) == 1 and "weight moves" in row.notes[0]
 
 
+NO_TEXT = [(None, "missing"), ("", "empty"), (" \n", "empty"), (3, "string"), ([["a"]], "string")]
+
+
 @pytest.mark.parametrize("name", ["prompt", "chosen", "rejected"])
-@pytest.mark.parametrize(
-    ("given", "word"), [(None, "missing"), ("", "empty"), (" \n", "empty"), (3, "string"), (["a"], "string")]
-)
+@pytest.mark.parametrize(("given", "word"), NO_TEXT)
 def test_texts_must_be_there(name: str, given: object, word: str) -> None:
     message = refusal(**{name: given})
     assert f"`{name}`" in message and word in message
+
+
+@pytest.mark.parametrize(("given", "word"), NO_TEXT)
+def test_texts_of_a_list_must_be_there(given: object, word: str) -> None:
+    message = refusal(rejected=["a", given])
+    assert "`rejected[1]`" in message and word in message
+
+
+def test_an_empty_list_is_no_answer() -> None:
+    assert "`rejected` is an empty list" in refusal(rejected=[])
+
+
+def test_a_list_of_rejected_answers() -> None:
+    """The first is `rejected`; equal weights without any given; one answer in a list is as good as one without."""
+    row = parse(rejected=["a", "b", "c"], rejected_irrelevant="d")
+    assert (row.rejected, row.more_rejected, row.rejected_irrelevant) == ("a", ("b", "c"), "d")
+    assert row.rejected_weights == pytest.approx((1 / 3, 1 / 3, 1 / 3))
+    assert list(row.answers) == ["chosen", "rejected", "rejected[1]", "rejected[2]", "irrelevant"]
+    assert parse(rejected=["a", "b"], rejected_weights=[0.9, 0.1]).rejected_weights == (0.9, 0.1)
+    assert parse(rejected=["a", "b", "c"], rejected_weights=[0.33, 0.33, 0.33]).rejected_weights == (0.33, 0.33, 0.33)
+    assert parse(rejected=["a"], rejected_weights=[1]) == parse(rejected=["a"]) == parse(rejected="a")
+
+
+WRONG_WEIGHTS = [[0.7], [0.7, 0.2, 0.1], [0.7, 0.7], [0.5, 0.4], [1.0, 0.0], [1.5, -0.5], ["0.5", "0.5"], 0.5, "a", []]
+
+
+@pytest.mark.parametrize("weights", WRONG_WEIGHTS, ids=repr)
+def test_weights_are_one_for_each_answer_and_together_1(weights: object) -> None:
+    message = refusal(rejected=["a", "b"], rejected_weights=weights)
+    assert "must be a number above 0 for each of the 2 answers in `rejected`, and together 1" in message
+
+
+def test_weights_are_for_lists() -> None:
+    assert "`rejected` is none" in refusal(rejected="a", rejected_weights=[1.0])
 
 
 @pytest.mark.parametrize("given", [3, True, ["a"], {"text": "a"}])

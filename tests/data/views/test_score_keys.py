@@ -42,6 +42,8 @@ def row(tmp_path: Path) -> dict[str, Any]:
         "chosen_ids": [1, 2, 3],
         "rejected_ids": [1, 2],
         "irrelevant_ids": [],
+        "more_rejected": "",
+        "rejected_weights": "",
         "text_tokens": 12,
         "error": "",
     }
@@ -70,11 +72,21 @@ def test_the_same_row_has_the_same_keys_and_each_view_its_own(keys: Callable[...
     assert len(set(keys().values())) == 6
 
 
-@pytest.mark.parametrize("column", ["where", "grounded", "prompt", "chosen_ids", "rejected_ids", "irrelevant_ids"])
+ANSWERS = ("chosen_ids", "rejected_ids", "irrelevant_ids", "more_rejected")
+
+
+@pytest.mark.parametrize("column", ["where", "grounded", "prompt", *ANSWERS])
 def test_all_views_depend_on_the_column(keys: Callable[..., dict[str, str]], row: dict[str, Any], column: str) -> None:
     value = row["row"][column]
     changed = [*value, 4] if isinstance(value, list) else value + " "
     assert others(keys(), keys(row={**row["row"], column: changed})) == ALL
+
+
+def test_no_view_depends_on_how_answers_are_weighed(keys: Callable[..., dict[str, str]], row: dict[str, Any]) -> None:
+    listed = {**row["row"], "more_rejected": "[[1, 2]]"}
+    assert keys(row={**listed, "rejected_weights": "[0.5, 0.5]"}) == keys(
+        row={**listed, "rejected_weights": "[0.9, 0.1]"}
+    )
 
 
 def test_one_answer_is_not_mistaken_for_another(keys: Callable[..., dict[str, str]], row: dict[str, Any]) -> None:

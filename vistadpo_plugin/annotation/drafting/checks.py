@@ -20,7 +20,7 @@ from vistadpo_plugin.annotation.drafting.prompts import PromptPack
 from vistadpo_plugin.annotation.drafting.reply import Complaint, Reading, read_box, read_letter, schema
 from vistadpo_plugin.annotation.drafting.talk import ask_until_good
 from vistadpo_plugin.annotation.overlap import box_iou
-from vistadpo_plugin.data.rows.grounding import inside_events, nearest_frame
+from vistadpo_plugin.data.video.intervals import inside_events, nearest_frame
 from vistadpo_plugin.endpoint import Ask, Messages
 
 VALID, RIGHT_ON_EVENT, NOT_RIGHT_ON_REST, BOX_IOU = "valid", "right_on_event", "not_right_on_rest", "box_iou"

@@ -21,7 +21,7 @@ import numpy as np
 from PIL import Image
 
 from vistadpo_plugin.annotation.drafting.footage import Footage, why_not
-from vistadpo_plugin.data.rows.grounding import nearest_frame
+from vistadpo_plugin.data.video.intervals import nearest_frame
 from vistadpo_plugin.data.video.video import FrameSource, VideoError
 from vistadpo_plugin.endpoint import Messages
 from vistadpo_plugin.validation.isolation import Workers

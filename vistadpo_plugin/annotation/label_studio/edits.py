@@ -43,7 +43,8 @@ def _apply_text(row: dict[str, Any], name: str, text: str | None) -> bool:
         return False
     if text.strip():
         released = name == "rejected_irrelevant" and row.get("rejected_2") is not None
-        row["rejected_2" if released else name] = text
+        known = row.get(name)
+        row["rejected_2" if released else name] = [text, *known[1:]] if isinstance(known, list) else text
         return True
     if name != "rejected_irrelevant":
         raise ReviewError(f"`{name}` was emptied")

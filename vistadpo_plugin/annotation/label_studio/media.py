@@ -13,7 +13,7 @@ import av
 import numpy as np
 from PIL import Image
 
-from vistadpo_plugin.data.rows.grounding import nearest_frame
+from vistadpo_plugin.data.video.intervals import nearest_frame
 from vistadpo_plugin.data.video.packets import AV_ERRORS, VideoError, open_video, video_stream
 from vistadpo_plugin.data.video.video import FrameSource
 

@@ -116,8 +116,10 @@ class Task:
 
 
 def text_of(row: dict[str, Any], name: str) -> str | None:
-    """A text of a row under our name for it or the released sample's."""
+    """A text of a row under our name for it or the released sample's; of a list of answers the first."""
     value = row.get(name)
+    if isinstance(value, list):
+        return value[0]
     return row.get("rejected_2") if value is None and name == "rejected_irrelevant" else value
 
 

@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from vistadpo_plugin.data.rows.grounding import TIME_TOLERANCE_SECONDS
 from vistadpo_plugin.data.rows.schema import Box
+from vistadpo_plugin.data.video.intervals import TIME_TOLERANCE_SECONDS
 
 Ticks = tuple[int, int]
 """First and last tick of a range, both included."""

@@ -11,7 +11,7 @@ The batch, with S sequences and B rows:
 | rows | int64 (B,): index of every row in its data set |
 | where | the place of every row, as in `rows.jsonl:12 (id 7)` |
 | skipped | [(place, reason)] of rows whose video broke while it was decoded (`vista_on_bad_row: skip`); not among the B |
-| terms | for each term that is on: `row` int64 (R,), row within the batch, and `sequences` int64 (R, k), see `SCORED` |
+| terms | for each term that is on: `row` int64 (R,), row within the batch, and `sequences` int64 (R, k), see `SCORED`; -1: none |
 | sequences | S |
 | names | (row within the batch, `view/answer`) of every sequence |
 | reference | with a reference cache: its `log_probs` float32 (S,), and for each group its `hidden` (K, width) |
@@ -23,6 +23,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,6 +36,7 @@ from vistadpo_plugin.data.batches.blame import blaming
 from vistadpo_plugin.data.batches.groups import Bundle, Sequence, packed_groups, same_beginning, separate_groups
 from vistadpo_plugin.data.batches.known_scores import KnownScores
 from vistadpo_plugin.data.rows.lengths import needs_cutoff
+from vistadpo_plugin.data.rows.processor import rejected_weights
 from vistadpo_plugin.data.rows.schema import RowError
 from vistadpo_plugin.data.views.views import FULL, ViewBuilder, ViewRequest, row_terms, term_views
 
@@ -48,17 +50,27 @@ SCORED = {
     "response": ("chosen", "rejected", "irrelevant"),
     "token": ("chosen", "rejected"),
 }
-"""Answers a term scores on its one view; the view terms score `chosen` on two views, preferred first."""
+"""Answers a term scores on its one view; the view terms score `chosen` on two views, preferred first. Where a row has a
+list of rejected answers, the others of it come behind the three of the response term, whose `weights` float32
+(R, k - 2) in a batch are those of `rejected` and of these others, 0 for none."""
 
 
-def term_pairs(term: str, views: tuple[str, ...]) -> list[tuple[str, str]]:
-    """The (view, answer) pairs that a term scores on its views, in the order of a batch's `sequences`."""
-    return [(view, answer) for view in views for answer in SCORED.get(term, ("chosen",))]
+def term_pairs(term: str, views: tuple[str, ...], answers: Iterable[str] = ()) -> list[tuple[str, str]]:
+    """The (view, answer) pairs that a term scores on its views, in the order of a batch's `sequences`.
+
+    `answers` are those that the row has, as far as they may be more than `SCORED` names.
+    """
+    scored = SCORED.get(term, ("chosen",))
+    if term == "response":
+        scored += tuple(answer for answer in answers if answer not in scored)
+    return [(view, answer) for view in views for answer in scored]
 
 
-def _width(term: str) -> int:
-    """Sequences a term scores in a row."""
-    return len(SCORED.get(term, ("preferred view", "rejected view")))
+def _table(rows: list[list[Any]], empty: Any, dtype: torch.dtype, least: int) -> torch.Tensor:
+    """(rows, k) of lists that may differ in length, at least `least` wide; `empty` where one ends early."""
+    width = max(map(len, rows), default=least)
+    filled = [row + [empty] * (width - len(row)) for row in rows]
+    return torch.tensor(filled, dtype=dtype).reshape(-1, width)
 
 
 @dataclass(frozen=True)
@@ -79,6 +91,7 @@ class _Batch:
         self.names: list[tuple[int, str]] = []
         self.term_rows: dict[str, list[int]] = defaultdict(list)
         self.term_sequences: dict[str, list[list[int]]] = defaultdict(list)
+        self.weights: list[list[float]] = []  # of the response term
         self._known: dict[int, int] = {}
 
     def view(self, media: Media) -> int | None:
@@ -94,6 +107,15 @@ class _Batch:
     def places(self, numbers: list[int]) -> list[str]:
         """Where the rows of these sequences are; a decoy has none."""
         return [self.rows[self.names[number][0]]["where"] for number in numbers if number < len(self.names)]
+
+    def term(self, term: str) -> dict[str, torch.Tensor]:
+        """The rows of a term and what it scores in them."""
+        least = len(SCORED.get(term, ("preferred view", "rejected view")))
+        made = {
+            "row": torch.tensor(self.term_rows[term], dtype=torch.long),
+            "sequences": _table(self.term_sequences[term], NO_SEQUENCE, torch.long, least),
+        }
+        return made | ({"weights": _table(self.weights, 0.0, torch.float32, 1)} if term == "response" else {})
 
     @property
     def in_token_term(self) -> set[int]:
@@ -164,13 +186,7 @@ class VistaCollator(MultiModalDataCollatorForSeq2Seq):
             "rows": torch.tensor([row["index"] for row in batch.rows], dtype=torch.long),
             "where": [row["where"] for row in batch.rows],
             "skipped": skipped,
-            "terms": {
-                term: {
-                    "row": torch.tensor(batch.term_rows[term], dtype=torch.long),
-                    "sequences": torch.tensor(batch.term_sequences[term], dtype=torch.long).reshape(-1, _width(term)),
-                }
-                for term in self.views.view_keys.terms
-            },
+            "terms": {term: batch.term(term) for term in self.views.view_keys.terms},
             "sequences": len(batch.sequences),
             "names": batch.names,
             "views": views,
@@ -221,14 +237,14 @@ class VistaCollator(MultiModalDataCollatorForSeq2Seq):
             terms = row_terms(grounding, mate is not None, self.views.view_keys)
 
         def has(answer: str) -> bool:
-            return bool(row[f"{answer}_ids"]) and self.views.view_keys.scores(answer)
+            return answer in row["answers"] and self.views.view_keys.scores(answer)
 
         scored = {}
         for term in terms:
             views = (FULL,) if grounding is None else term_views(grounding, term, self.views.view_keys)
             scored[term] = [
                 (view if has(answer) and (wanted is None or f"{view}/{answer}" in wanted) else None, answer)
-                for view, answer in term_pairs(term, views)
+                for view, answer in term_pairs(term, views, row["answers"])
             ]
         return scored
 
@@ -265,11 +281,13 @@ class VistaCollator(MultiModalDataCollatorForSeq2Seq):
                 if view not in prompts:
                     prompts[view] = self._prompt_ids(row, media)
                 known[view, answer] = len(batch.sequences)
-                batch.sequences.append(Sequence(prompts[view], row[f"{answer}_ids"], batch.view(media)))
+                batch.sequences.append(Sequence(prompts[view], row["answers"][answer], batch.view(media)))
                 batch.names.append((place, f"{view}/{answer}"))
                 self._check_length(row, batch.sequences[-1])
             batch.term_rows[term].append(place)
             batch.term_sequences[term].append([known[pair] for pair in pairs])
+            if term == "response":
+                batch.weights.append(rejected_weights(row))
         batch.rows.append(row)
 
     def _prompt_ids(self, row: dict[str, Any], media: Media) -> list[int]:

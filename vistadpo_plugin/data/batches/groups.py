@@ -9,7 +9,7 @@ A *group* is one forward of the model:
 | position_ids | int64 (rows, L), or (axes, rows, L) for families with several; separate rows of other families have none |
 | forest | shared only, see `attention.Forest` |
 | views | numbers of the views in the order in which the rows, or trees, show them |
-| answers | `row`, `column` (N,) of the position that predicts each answer token, `token` (N,), `sequence` (N,) it belongs to, `token_term` (K,) those of the token term, `others` (N - K,) the rest |
+| answers | `row`, `column` (N,) of the position that predicts each answer token, `token` (N,), `sequence` (N,) it belongs to, its `place` (N,) there from 0, `token_term` (K,) those of the token term, `others` (N - K,) the rest |
 """  # noqa: E501
 
 from __future__ import annotations
@@ -157,17 +157,19 @@ def _answers(
     sequences: list[Sequence], places: dict[int, tuple[int, np.ndarray]], token_term: set[int]
 ) -> dict[str, Tensor]:
     """Where each answer token is predicted; `places`: row, and column by depth, of the sequences of the group."""
-    rows, columns, tokens, owners = [], [], [], []
+    rows, columns, tokens, owners, within = [], [], [], [], []
     for number, (row, path) in places.items():
         sequence = sequences[number]
+        first = max(1, len(sequence.prompt_ids))  # without a prompt nothing predicts the first token
         for place, token in enumerate(sequence.answer_ids, start=len(sequence.prompt_ids)):
-            if place > 0:  # without a prompt nothing predicts the first token
+            if place >= first:
                 rows.append(row)
                 columns.append(int(path[place - 1]))
                 tokens.append(token)
                 owners.append(number)
+                within.append(place - first)
     compared = [index for index, number in enumerate(owners) if number in token_term]
     others = [index for index, number in enumerate(owners) if number not in token_term]
-    named = {"row": rows, "column": columns, "token": tokens, "sequence": owners}
+    named = {"row": rows, "column": columns, "token": tokens, "sequence": owners, "place": within}
     named |= {"token_term": compared, "others": others}
     return {name: torch.tensor(values, dtype=torch.long) for name, values in named.items()}

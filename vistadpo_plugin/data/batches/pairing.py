@@ -16,6 +16,7 @@ from vistadpo_plugin.data.batches.likeness import Likeness
 from vistadpo_plugin.data.batches.mates import NO_ROW, draw_rejected, pair_alike, pair_rows
 from vistadpo_plugin.data.rows.grounded_rows import GroundedRows
 from vistadpo_plugin.data.rows.grounding import GroundedRow
+from vistadpo_plugin.data.rows.processor import answer_ids
 from vistadpo_plugin.data.views.score_keys import score_keys
 from vistadpo_plugin.data.views.views import ViewBuilder
 
@@ -43,12 +44,14 @@ class PairedRows(GroundedRows, Dataset):
         self.reference_keys: list[list[dict[str, str]]] | None = None
 
     def __getitem__(self, pick: Pick) -> dict[str, Any]:
-        """Columns of one row, plus `index`, `epoch`, `grounding` and `mate` (GroundedRow or None), and its
-        `reference_keys`."""
+        """Columns of one row, plus `index`, `epoch`, `grounding` and `mate` (GroundedRow or None), its
+        `reference_keys`, and the tokens of its `answers` by name."""
         index, mate, epoch = Pick(*pick)
+        row = self.rows[index]
         return {
-            **self.rows[index],
+            **row,
             "index": index,
+            "answers": answer_ids(row),
             "epoch": epoch,
             "grounding": self.drawn(index, self._drawing(epoch)),
             "mate": None if mate == NO_ROW else self.grounded[mate],

@@ -10,18 +10,31 @@ import json
 from collections import defaultdict
 from typing import Any
 
+import numpy as np
 from llamafactory.data.processor.processor_utils import DatasetProcessor
 from llamafactory.extras.constants import IMAGE_PLACEHOLDER
 
 from vistadpo_plugin.data.rows.converter import VISTA_COLUMN
 from vistadpo_plugin.data.rows.grounding import ground
-from vistadpo_plugin.data.rows.schema import Row, RowError, parse_row
-from vistadpo_plugin.data.rows.values import VIDEO_PLACEHOLDER
+from vistadpo_plugin.data.rows.schema import FIELD_OF, Row, RowError, parse_row
+from vistadpo_plugin.data.rows.values import VIDEO_PLACEHOLDER, rejected_name
 from vistadpo_plugin.data.tokens.control_tokens import AddedTokens
 from vistadpo_plugin.data.video.settings import video_settings
 
 ANSWERS = ("chosen", "rejected", "irrelevant")
-_ANSWER_FIELDS = ("chosen", "rejected", "rejected_irrelevant")
+"""The answers that have a column of their own; the others of a list are in `more_rejected`."""
+
+
+def answer_ids(row: dict[str, Any]) -> dict[str, list[int]]:
+    """Tokens of every answer that a processed row has, by the names under which they are scored."""
+    ids = {name: row[f"{name}_ids"] for name in ANSWERS if row[f"{name}_ids"]}
+    more = json.loads(row["more_rejected"] or "[]")
+    return ids | {rejected_name(place): one for place, one in enumerate(more, start=1)}
+
+
+def rejected_weights(row: dict[str, Any]) -> list[float]:
+    """Weights of a processed row's rejected answers, the irrelevant one aside; they add up to 1."""
+    return json.loads(row["rejected_weights"] or "[1.0]")
 
 
 class VistaDatasetProcessor(DatasetProcessor):
@@ -34,6 +47,8 @@ class VistaDatasetProcessor(DatasetProcessor):
     | prompt | JSON of {messages, system, tools} |
     | images, videos | media of the rows that have no `grounded`, as the host's converters give them |
     | chosen_ids, rejected_ids, irrelevant_ids | answer tokens with the end-of-sequence token; empty: no such answer |
+    | more_rejected | JSON of the further lists of answer tokens of a row with several rejected answers; else empty |
+    | rejected_weights | JSON of the weights of all its rejected answers, the first included; else empty |
     | text_tokens | tokens of the prompt without its video |
     | added_tokens | JSON of `control_tokens.FoundTokens`: what in the row's texts is more than text to the model |
     | error | why the row cannot be used; empty for a good row |
@@ -49,6 +64,9 @@ class VistaDatasetProcessor(DatasetProcessor):
                 processed = {"where": error.where, "error": error.message}
             for name, empty in COLUMNS.items():
                 columns[name].append(processed.get(name, empty))
+        for name in ANSWERS:
+            # The type of a column is that of its first batch, and a batch without such an answer would have none.
+            columns[f"{name}_ids"] = [np.asarray(ids, dtype=np.int64) for ids in columns[f"{name}_ids"]]
         return columns
 
     def _process(self, example: dict[str, Any]) -> dict[str, Any]:
@@ -56,8 +74,7 @@ class VistaDatasetProcessor(DatasetProcessor):
             source = json.loads(example[VISTA_COLUMN])
             row = parse_row(source["row"], source["where"])
             messages = [{"role": "user", "content": row.prompt}]
-            answers = [row.chosen, row.rejected, row.rejected_irrelevant]
-            return self._columns(row.where, row, messages, answers)
+            return self._columns(row.where, row, messages, row.answers)
         return self._process_host_row(example)
 
     def _process_host_row(self, example: dict[str, Any]) -> dict[str, Any]:
@@ -85,7 +102,7 @@ class VistaDatasetProcessor(DatasetProcessor):
             video = frames if isinstance(frames, str) else tuple(frames)
             row = Row(where, where, video, messages[-1]["content"], *answers)
             videos = []
-        answers = [*answers, None]
+        answers = dict(zip(ANSWERS, answers, strict=False))
         return self._columns(where, row, messages, answers, example["_system"], example["_tools"], images, videos)
 
     def _columns(
@@ -93,24 +110,22 @@ class VistaDatasetProcessor(DatasetProcessor):
         where: str,
         row: Row | None,
         messages: list[dict[str, str]],
-        answers: list[str | None],
+        answers: dict[str, str],
         system: str | None = None,
         tools: str | None = None,
         images: list[Any] | None = None,
         videos: list[Any] | None = None,
     ) -> dict[str, Any]:
-        """The columns of a good row; `answers` in the order of ANSWERS, None for one the row does not have."""
+        """The columns of a good row; `answers` by the names under which they are scored."""
         self._refuse_wrong_input(where, messages, images or [], [row.video] if row is not None else videos or [])
         fps = video_settings(self.processor)["video_fps"]
         grounded = None if row is None else ground(row, self.data_args.media_dir, fps)
-        ids = []
-        for answer in answers:
-            if answer is None:
-                ids.append([])
-                continue
+        ids = {}
+        for name, answer in answers.items():
             turn = [{"role": "assistant", "content": answer}]
             prompt_ids, answer_ids = self.template.encode_oneturn(self.tokenizer, messages + turn, system, tools)
-            ids.append(answer_ids + [self.tokenizer.eos_token_id] * self.template.efficient_eos)
+            ids[name] = answer_ids + [self.tokenizer.eos_token_id] * self.template.efficient_eos
+        more = [found for name, found in ids.items() if name not in ANSWERS]
         placeholder = self.tokenizer.encode(VIDEO_PLACEHOLDER, add_special_tokens=False)
         return {
             "where": where,
@@ -118,17 +133,20 @@ class VistaDatasetProcessor(DatasetProcessor):
             "prompt": json.dumps({"messages": messages, "system": system or "", "tools": tools or ""}),
             "images": images or None,
             "videos": videos or None,
-            **{f"{name}_ids": answer_ids for name, answer_ids in zip(ANSWERS, ids, strict=True)},
+            **{f"{name}_ids": ids.get(name, []) for name in ANSWERS},
+            "more_rejected": json.dumps(more) if more else "",
+            "rejected_weights": json.dumps(row.rejected_weights) if more else "",
             "text_tokens": len(prompt_ids) - len(placeholder) * (row is not None),
             "added_tokens": self._added_tokens(messages, answers, system, tools),
         }
 
     def _added_tokens(
-        self, messages: list[dict[str, str]], answers: list[str | None], system: str | None, tools: str | None
+        self, messages: list[dict[str, str]], answers: dict[str, str], system: str | None, tools: str | None
     ) -> str:
         texts = [("prompt", message["content"]) for message in messages]
         texts += [("system", system or self.template.default_system), ("tools", tools)]
-        found = self._known_tokens.found([*texts, *zip(_ANSWER_FIELDS, answers, strict=True)])
+        texts += [(FIELD_OF.get(name, name), text) for name, text in answers.items()]
+        found = self._known_tokens.found(texts)
         return json.dumps(found) if found else ""
 
     @functools.cached_property
@@ -150,10 +168,8 @@ class VistaDatasetProcessor(DatasetProcessor):
             print(f"unusable row: {example['where']}: {example['error']}")
             return
         print(f"row: {example['where']}\nprompt: {example['prompt']}\ngrounding: {example['grounded'] or 'none'}")
-        for name in ANSWERS:
-            if example[f"{name}_ids"]:
-                text = self.tokenizer.decode(example[f"{name}_ids"], skip_special_tokens=False)
-                print(f"{name}: {text}")
+        for name, ids in answer_ids(example).items():
+            print(f"{name}: {self.tokenizer.decode(ids, skip_special_tokens=False)}")
 
 
 COLUMNS: dict[str, Any] = {
@@ -163,6 +179,8 @@ COLUMNS: dict[str, Any] = {
     "images": None,
     "videos": None,
     **{f"{name}_ids": [] for name in ANSWERS},
+    "more_rejected": "",
+    "rejected_weights": "",
     "text_tokens": 0,
     "added_tokens": "",
     "error": "",

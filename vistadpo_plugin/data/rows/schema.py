@@ -20,6 +20,7 @@ FIELDS = (
     "prompt",
     "chosen",
     "rejected",
+    "rejected_weights",
     "rejected_irrelevant",
     "event",
     "keyframe",
@@ -43,14 +44,20 @@ NO_IRRELEVANT = "the irrelevant rejected answer is empty: its weight moves to `r
 IGNORED_FIELD = "is not ours and is ignored"
 
 
+FIELD_OF = {"irrelevant": "rejected_irrelevant"}
+"""Of an answer that is scored under another name than its field's."""
+
+
 @dataclass(frozen=True)
 class Row:
     """One grounded preference row as its author wrote it.
 
     Times are seconds on a player's clock, boxes pixels of the original frame, paths as written. `boxes` are
-    those that have an area; `has_box` is true when there were any at all. `rejected_videos`, `rejected_clips` and
-    `rejected_keyframes` are rejected views of the row's own, any number of them; `holds` names the terms in whose
-    rejected view `chosen` stays true. `notes` are things worth counting once in the log ("a box has no area").
+    those that have an area; `has_box` is true when there were any at all. Where `rejected` is a list, `more_rejected`
+    are all but its first; `rejected_weights` are those of the whole list, and add up to 1. `rejected_videos`,
+    `rejected_clips` and `rejected_keyframes` are rejected views of the row's own, any number of them; `holds` names the
+    terms in whose rejected view `chosen` stays true. `notes` are things worth counting once in the log ("a box has no
+    area").
     """
 
     id: str
@@ -59,6 +66,8 @@ class Row:
     prompt: str
     chosen: str
     rejected: str
+    more_rejected: tuple[str, ...] = ()
+    rejected_weights: tuple[float, ...] = (1.0,)
     rejected_irrelevant: str | None = None
     events: tuple[tuple[float, float], ...] = ()
     keyframe: float | str | None = None
@@ -72,6 +81,20 @@ class Row:
     holds: tuple[str, ...] = ()
     group: str | None = None
     notes: tuple[str, ...] = ()
+
+    @property
+    def answers(self) -> dict[str, str]:
+        """Its answers by the names under which they are scored."""
+        rejected = {
+            values.rejected_name(place): text for place, text in enumerate((self.rejected, *self.more_rejected))
+        }
+        found = {"chosen": self.chosen, **rejected}
+        return found if self.rejected_irrelevant is None else found | {"irrelevant": self.rejected_irrelevant}
+
+    @property
+    def texts(self) -> dict[str, str]:
+        """Prompt and answers by the names of their fields."""
+        return {"prompt": self.prompt} | {FIELD_OF.get(name, name): text for name, text in self.answers.items()}
 
     @property
     def video_name(self) -> str:
@@ -126,7 +149,7 @@ def parse_row(source: Any, where: str) -> Row:
         video=values.video(row.get("video"), where),
         prompt=values.prompt(row.get("prompt"), where),
         chosen=values.answer(row.get("chosen"), "chosen", where),
-        rejected=values.answer(row.get("rejected"), "rejected", where),
+        **_rejected(row, where),
         rejected_irrelevant=None if irrelevant is None else values.answer(irrelevant, "rejected_irrelevant", where),
         events=values.events(row.get("event"), where),
         keyframe=_keyframe(row, where),
@@ -199,6 +222,11 @@ def _one_of(row: dict[str, Any], native: str, released: str, where: str) -> Any:
             where, f"`{native}` and `{released}` are two names of one field; keep one of them.", "conflicting-fields"
         )
     return row.get(native, row.get(released))
+
+
+def _rejected(row: dict[str, Any], where: str) -> dict[str, Any]:
+    texts, weights = values.rejected(row.get("rejected"), row.get("rejected_weights"), where)
+    return {"rejected": texts[0], "more_rejected": texts[1:], "rejected_weights": weights}
 
 
 def _keyframe(row: dict[str, Any], where: str) -> float | str | None:

@@ -24,6 +24,8 @@ VIEW_TERMS = ("video", "clip", "object")
 """The terms that hold a preferred view against a rejected one."""
 
 NO_AREA = "a box has no area and is left out"
+# What weights that are rounded to two places may miss 1 by, as three times 0.33 does.
+_OFF_ONE = 0.015
 
 
 class RowError(ValueError):
@@ -160,6 +162,35 @@ def answer(value: Any, name: str, where: str) -> str:
     if VIDEO_PLACEHOLDER in text:
         raise RowError(where, f"`{name}` contains {VIDEO_PLACEHOLDER}; answers are text only.", "bad-placeholder")
     return text
+
+
+def rejected_name(place: int) -> str:
+    """The name of an answer in `rejected`, where that is a list: `rejected`, `rejected[1]`, `rejected[2]` ..."""
+    return f"rejected[{place}]" if place else "rejected"
+
+
+def rejected(value: Any, weights: Any, where: str) -> tuple[tuple[str, ...], tuple[float, ...]]:
+    """One wrong answer or a list of them, and their weights, which are equal where none are given."""
+    if not isinstance(value, list):
+        if weights is not None:
+            raise RowError(
+                where, "`rejected_weights` weighs the answers of a list; `rejected` is none. Remove it.", "bad-weights"
+            )
+        return (answer(value, "rejected", where),), (1.0,)
+    if not value:
+        raise RowError(where, "`rejected` is an empty list; every row needs a wrong answer.", "missing-text")
+    texts = tuple(answer(one, rejected_name(place), where) for place, one in enumerate(value))
+    if weights is None:
+        return texts, (1 / len(texts),) * len(texts)
+    numbers = _numbers(weights, len(texts))
+    if numbers is None or min(numbers) <= 0 or abs(sum(numbers) - 1) > _OFF_ONE:
+        raise RowError(
+            where,
+            f"`rejected_weights` must be a number above 0 for each of the {len(texts)} answers in `rejected`, and "
+            f"together 1, not {_short(weights)}.{_unquote(weights)}",
+            "bad-weights",
+        )
+    return texts, numbers
 
 
 def _number(value: Any) -> float | None:

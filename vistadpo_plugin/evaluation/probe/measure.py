@@ -27,7 +27,7 @@ from tqdm import tqdm
 
 import vistadpo_plugin.host  # noqa: F401  patches the host where the start-up hook is off
 from vistadpo_plugin.data.batches.pairing import PairedRows, PairedSampler
-from vistadpo_plugin.data.rows.processor import ANSWERS
+from vistadpo_plugin.data.rows.processor import answer_ids
 from vistadpo_plugin.evaluation.probe.table import BASE, TUNED, ProbedRow
 from vistadpo_plugin.reference.reference import Reference
 from vistadpo_plugin.run_record.provenance import DECIDING, file_sha256, versions
@@ -188,7 +188,7 @@ def _rows(batch: dict[str, Any], log_probs: dict[str, Tensor], dataset: PairedRo
             index,
             ProbedRow(
                 row["where"],
-                {name: len(row[f"{name}_ids"]) for name in ANSWERS if row[f"{name}_ids"]},
+                {name: len(ids) for name, ids in answer_ids(row).items()},
                 {which: {names[number]: found[number] for number in owned[place]} for which, found in values.items()},
                 {
                     which: {level: found[first] - found[second] for level, (first, second) in pairs[place].items()}

@@ -18,7 +18,8 @@ LEVELS = {
     "clip": "log p(y_w|c+) - log p(y_w|c-)",
     "object": "log p(y_w|f+) - log p(y_w|f-)",
 }
-"""The margins by level, in nats, each within one model: answers are compared on one view, views under one answer."""
+"""The margins by level, in nats, each within one model: answers are compared on one view, views under one answer. Of a
+list of rejected answers y_re is the first."""
 
 
 @dataclass(frozen=True)
