@@ -118,7 +118,8 @@ def _bars(
     axis.margins(y=0.18)
     if limits is not None:
         axis.set_ylim(*limits)
+    else:  # one legend is enough, where there is room
+        axis.legend(fontsize=8, frameon=False, ncols=2, loc="upper right")
     axis.set_xticks(range(len(names)), [f"{name}\n{about}" for name, about in names.items()], fontsize=7)
     axis.set_title(title, fontsize=10, loc="left")
-    axis.legend(fontsize=8, frameon=False)
     axis.spines[["top", "right"]].set_visible(False)
