@@ -222,7 +222,7 @@ def test_the_released_sample_goes_through_every_verb(rows: Callable[..., tuple[i
     skip = ("--on-bad-row", "skip", "--media-dir", tmp_path)
     out = tmp_path / "set.jsonl"
     code, _, said = rows("split", sample, "-o", out, *skip)
-    assert code == 0 and "are not there" in said
+    assert code == 0 and "videos not found" in said
     train, val = read(out), read(tmp_path / "set_val.jsonl")
     key = {json.dumps(row, sort_keys=True) for row in given.values()}
     assert len(train) + len(val) == 634 and {json.dumps(row, sort_keys=True) for row in train + val} <= key

@@ -141,5 +141,19 @@ def test_videos_that_are_not_there_are_told_apart_by_name(media: Path) -> None:
     assert parts(entries) == {frozenset({0, 1, 2}), frozenset({3}), frozenset({4})}
     found = find_recordings(entries)
     assert found.absent == ["gone", "gone.mp4", "./gone.MKV", "gone.too"]
-    assert "4 of 5 videos are not there, as gone;" in (found.warning(entries) or "")
-    assert find_recordings(entries[4:]).warning(entries[4:]) is None
+    assert "4 videos not found, as gone;" in (found.warning() or "")
+    assert find_recordings(entries[4:]).warning() is None
+
+
+def test_rows_that_share_a_rejected_video_go_together(media: Path) -> None:
+    """A counterfactual and its original, each the other's rejected video; a clip that two rows reject."""
+    rows = [
+        row_of("a.mp4", rejected_video="b.mp4"),
+        row_of("b.mp4"),
+        row_of("x.mp4", event=[0, 1], rejected_clip="clip.mp4"),
+        row_of("y.mp4", event=[0, 1], rejected_clip=["clip", "other.mp4"]),
+        row_of("z.mp4", rejected_video=["c1.mp4", "c2.mp4"]),
+    ]
+    entries = [entry_of(row, media_dir=media) for row in rows]
+    assert parts(entries) == {frozenset({n}) for n in range(5)}
+    assert parts(entries, with_rejected=True) == {frozenset({0, 1}), frozenset({2, 3}), frozenset({4})}

@@ -13,7 +13,8 @@ from vistadpo_plugin.data.rows import strict_json
 from vistadpo_plugin.data.rows.grounding import GroundedRow, find_video
 from vistadpo_plugin.data.rows.reader import read_rows
 from vistadpo_plugin.data.rows.recordings import recordings
-from vistadpo_plugin.data.rows.schema import Row, RowError, parse_row
+from vistadpo_plugin.data.rows.schema import Row, parse_row
+from vistadpo_plugin.data.rows.values import RowError, Video
 from vistadpo_plugin.data.video.video import VIDEO_SUFFIXES, VideoError
 from vistadpo_plugin.data.views.frames import plural
 from vistadpo_plugin.datasets.accounting import Account
@@ -104,39 +105,46 @@ class Recordings:
     names: list[str]
     absent: list[str]
 
-    def warning(self, entries: Sequence[Entry]) -> str | None:
+    def warning(self) -> str | None:
         """What to say where videos are not there: those are told apart by their names alone."""
         if not self.absent:
             return None
-        videos = len({(str(entry.media_dir), entry.row.video) for entry in entries})
         return (
-            f"note: {len(self.absent)} of {plural(videos, 'video')} are not there, as {self.absent[0]}; copies under "
-            "other names are not known among them. --media-dir is the folder that the rows' paths start from."
+            f"note: {plural(len(self.absent), 'video')} not found, as {self.absent[0]}; copies under other names are "
+            "not known among them. --media-dir is the folder that the rows' paths start from."
         )
 
 
-def find_recordings(entries: Sequence[Entry], by_group: bool = True) -> Recordings:
-    """Which entries are about one recording: one file or files of the same content; `by_group`: or of one `group`."""
-    grounded, absent = [], []
-    for entry in entries:
-        try:
-            video = _real(find_video(entry.row.video, str(entry.media_dir), entry.where))
-        except (RowError, VideoError):
-            video = _by_name(entry)
-            absent.append(entry.row.video_name)
-        grounded.append(GroundedRow(entry.row.id, entry.where, video, group=entry.row.group if by_group else None))
-    return Recordings(recordings(grounded), list(dict.fromkeys(absent)))
+def find_recordings(entries: Sequence[Entry], by_group: bool = True, with_rejected: bool = False) -> Recordings:
+    """Which entries are about one recording: one file or files of the same content; `by_group`: or of one `group`.
+
+    `with_rejected`: a row's rejected videos and clips count with its own, so that rows that share any are together.
+    """
+    grounded, rejected, absent = [], [], []
+
+    def add(rows: list[GroundedRow], entry: Entry, video: Video, group: str | None) -> None:
+        found, is_there = _locate(entry, video)
+        rows.append(GroundedRow(entry.row.id, entry.where, found, group=group))
+        if not is_there:
+            absent.append(video if isinstance(video, str) else video[0])
+
+    for index, entry in enumerate(entries):
+        add(grounded, entry, entry.row.video, entry.row.group if by_group else None)
+        others = (*entry.row.rejected_videos, *entry.row.rejected_clips) if with_rejected else ()
+        for video in (entry.row.video, *others) if others else ():
+            add(rejected, entry, video, f"\0row {index}")  # a group that no row can name
+    names = recordings([*grounded, *rejected])[: len(grounded)]
+    return Recordings(names, list(dict.fromkeys(absent)))
 
 
-def _real(video: str | tuple[str, ...]) -> str | tuple[str, ...]:
-    return os.path.realpath(video) if isinstance(video, str) else tuple(map(os.path.realpath, video))
-
-
-def _by_name(entry: Entry) -> str | tuple[str, ...]:
-    """A key for a video that is not there: `a`, `./a` and `a.mp4` may be one, so they count as one."""
-    paths = (entry.row.video,) if isinstance(entry.row.video, str) else entry.row.video
-    named = [os.path.realpath(entry.media_dir / path) for path in paths]
-    if isinstance(entry.row.video, tuple):
-        return tuple(named)
-    stem, suffix = os.path.splitext(named[0])
-    return stem if suffix.lower() in VIDEO_SUFFIXES else named[0]
+def _locate(entry: Entry, video: Video) -> tuple[Video, bool]:
+    """The one place of a video, and whether it is there. Where not, `a`, `./a` and `a.mp4` may be one, and count so."""
+    try:
+        found = find_video(video, str(entry.media_dir), entry.where)
+    except (RowError, VideoError):
+        if isinstance(video, tuple):
+            return tuple(os.path.realpath(entry.media_dir / path) for path in video), False
+        path = os.path.realpath(entry.media_dir / video)
+        stem, suffix = os.path.splitext(path)
+        return (stem if suffix.lower() in VIDEO_SUFFIXES else path), False
+    return (os.path.realpath(found) if isinstance(found, str) else tuple(map(os.path.realpath, found))), True

@@ -25,7 +25,7 @@ def split_recordings(
     if len(names) < len(sides):
         raise ValueError(
             f"whole recordings are split, and the rows are about {len(names)}: {len(sides)} are needed for "
-            f"{', '.join(sides)}."
+            f"{', '.join(sides)}. (Rows of one `group`, and rows that share a rejected video, count as one.)"
         )
     counts = _counts(recordings, names, strata)
     wanted = np.outer(list(shares.values()), counts.sum(axis=0))

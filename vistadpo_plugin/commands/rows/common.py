@@ -66,11 +66,11 @@ def files(found: Sequence[Source]) -> list[str]:
     return [file for source in found for file in source.files]
 
 
-def recordings(entries: Sequence[Entry]) -> Recordings:
-    """Which rows are about one recording, with a remark on standard error where videos are not there."""
-    found = find_recordings(entries)
+def recordings(entries: Sequence[Entry], with_rejected: bool = False) -> Recordings:
+    """See `find_recordings`; with a remark on standard error where videos are not there."""
+    found = find_recordings(entries, with_rejected=with_rejected)
     if found.absent:
-        print(found.warning(entries), file=sys.stderr)
+        print(found.warning(), file=sys.stderr)
     return found
 
 

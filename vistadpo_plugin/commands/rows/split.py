@@ -19,8 +19,9 @@ def main(argv: list[str]) -> int:
     """Write DATA.jsonl, DATA_val.jsonl and on demand DATA_test.jsonl; returns 0."""
     parser = common.parser(
         "split",
-        "Divide rows by whole recordings: all rows about one video, about files of the same content, and of one "
-        "`group` go to one side. Writes DATA.jsonl and DATA_val.jsonl, with --test-share also DATA_test.jsonl.",
+        "Divide rows by whole recordings: all rows about one video, about files of the same content, of one `group`, "
+        "and that share a rejected video go to one side. Writes DATA.jsonl and DATA_val.jsonl, with --test-share also "
+        "DATA_test.jsonl.",
     )
     common.add_output(parser)
     parser.add_argument("--val-share", type=common.share, default=0.1, help="share of the rows (default: 0.1)")
@@ -45,7 +46,7 @@ def main(argv: list[str]) -> int:
     )
     account = Account(noun="row")
     entries = common.read(options, found, account)
-    recordings = common.recordings(entries).names
+    recordings = common.recordings(entries, with_rejected=True).names
     strata = [tuple(label(entry, field, NOT_SAID) for field in options.stratify) for entry in entries]
     shares = {TRAIN: 1 - sum(shares.values()), **shares}
     sides = split_recordings(recordings, strata, shares, options.seed)
