@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from curation.made_entries import entry_of, row_of
 from data.barcode_video import write_video
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vistadpo_plugin.curation.entries import SKIP, STOP, Entry, find_recordings, read_entries
@@ -70,6 +70,7 @@ VALUES = st.recursive(
 )
 
 
+@settings(deadline=None)
 @given(st.dictionaries(st.text(min_size=6).map(lambda name: f"mine_{name}"), VALUES, max_size=4))
 def test_fields_of_ones_own_pass_unchanged_into_another_folder(fields: dict[str, Any]) -> None:
     try:

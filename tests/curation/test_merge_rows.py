@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from curation.made_entries import entry_of, row_of
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vistadpo_plugin.curation.entries import Entry
@@ -48,6 +48,7 @@ def test_copies_and_what_only_repeats(tmp_path: Path) -> None:
 ROWS = st.lists(st.tuples(st.sampled_from(["a.mp4", "b.mp4"]), st.integers(0, 2), st.integers(0, 2)), max_size=12)
 
 
+@settings(deadline=None)
 @given(st.lists(ROWS, min_size=1, max_size=3))
 def test_every_row_is_there_once_or_named_as_a_copy_of_one_that_is(files: list[list[tuple[str, int, int]]]) -> None:
     read = [

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vistadpo_plugin.curation.split import split_recordings
@@ -60,6 +60,7 @@ def test_fewer_recordings_than_sides() -> None:
 ROWS = st.lists(st.tuples(st.integers(0, 12), st.sampled_from(KINDS), st.sampled_from("ab")), min_size=3, max_size=60)
 
 
+@settings(deadline=None)
 @given(ROWS, st.floats(0.01, 0.49), st.floats(0.01, 0.49), st.integers(0, 3))
 def test_no_recording_is_on_two_sides_and_nothing_is_lost(
     rows: list[tuple[int, str, str]], val: float, test: float, seed: int
@@ -77,6 +78,7 @@ def test_no_recording_is_on_two_sides_and_nothing_is_lost(
     assert split_recordings(videos, strata, shares, seed) == sides
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(1, 9), min_size=2, max_size=30), st.floats(0.01, 0.99), st.integers(0, 3))
 def test_without_strata_no_side_is_off_by_more_than_the_largest_recording(
     sizes: list[int], share: float, seed: int

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from curation.made_entries import entry_of, row_of
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vistadpo_plugin.curation.where import Where, WhereError
@@ -158,6 +158,7 @@ TOKENS = st.sampled_from(
 )  # fmt: skip
 
 
+@settings(deadline=None)
 @given(st.lists(TOKENS, max_size=14).map(" ".join))
 def test_no_text_does_anything_but_answer_or_be_refused(text: str) -> None:
     fields: dict[str, Any] = dict(ROW)
