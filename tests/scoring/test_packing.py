@@ -144,8 +144,7 @@ def test_lists_of_rejected_answers_and_the_anchor_equal_the_slow_way(
     assert sorted(len(numbers) for _, numbers in step.terms["response"]) == [3, 3, 3, 4, 5]
     policy = steps.make_policy(made.load(), "lora").double().train()
     truth = slow_step(policy, made.load().double(), step.plain(made, torch.float64), step.terms, step.rows, **keys)
-    error, name = worst(fast(made, step, "lora", row_tokens, **keys), truth)
-    assert error < TOLERANCE, (name, error)
+    assert_alike(fast(made, step, "lora", row_tokens, **keys), truth)
 
 
 @pytest.mark.parametrize("row_tokens", [ONE_ROW, SEPARATE])
