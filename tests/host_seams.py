@@ -136,7 +136,7 @@ chat.chat_model
     ChatModel.__init__ | sets: engine | serving/chat.py, serving/terminal.py
     ChatModel.achat | messages, system, tools, images, videos, audios, ... | host.py:_patch_chat_model, serving/chat.py
     ChatModel.astream_chat | messages, system, tools, images, videos, audios, ... | host.py:_patch_chat_model
-    ChatModel.stream_chat | messages, ..., videos, ... | serving/terminal.py
+    ChatModel.stream_chat | messages, ..., videos, ..., input_kwargs | serving/terminal.py
     run_chat | | host.py:_patch_chat_model
 chat.hf_engine
     HuggingfaceEngine.__init__ | model_args, data_args, finetuning_args, generating_args | evaluation/inference.py
@@ -144,6 +144,7 @@ chat.hf_engine
 | evaluation/inference.py, serving/chat.py
     HuggingfaceEngine._process_args | model, tokenizer, processor, template, generating_args, messages, ..., videos, \
 ..., input_kwargs | host.py:_patch_hf_engine, serving/chat.py, evaluation/inference.py
+    Thread | | host.py:_patch_hf_engine
 api.app
     create_chat_completion_response | request, chat_model | host.py:_patch_api
     create_stream_chat_completion_response | request, chat_model | host.py:_patch_api

@@ -36,9 +36,25 @@ NATS = rounding(LOGIT * 4 * 12, size=6.0)
 LOSS = BETA * NATS
 WHOLE_LOSS = 2.7 * LOSS
 
-# What an entry of a gradient may be off by, 2.1e-5: about 500 positions of a batch each add what has gone forward and
-# back through LOGIT operations. Its size: the largest entry of half of the tiny models' gradients is below 0.1.
-GRADIENT = rounding(2 * LOGIT * 500, size=0.1)
+# What an entry of a gradient may be off by, as a share of its tensor's largest, 2.1e-4: about 500 positions of a batch
+# each add what has gone forward and back through LOGIT operations, each at most of the size of what comes of them all.
+SHARE = rounding(2 * LOGIT * 500)
+
+# The same where the largest entry is 0.1, 2.1e-5, as it is or less in half of the tiny models' gradients. Where
+# positions cancel, what is left of them is smaller than they are, and the rounding is not.
+GRADIENT = 0.1 * SHARE
+
+
+def assert_gradients_alike(
+    one: Mapping[str, torch.Tensor], other: Mapping[str, torch.Tensor], atol: float = GRADIENT, share: float = SHARE
+) -> None:
+    """Every entry of every tensor differs by at most `share` of the tensor's largest, or by `atol` if that is more."""
+    assert one.keys() == other.keys()
+    for name, value in one.items():
+        assert value.shape == other[name].shape, name
+        apart, largest = float((value - other[name]).abs().max()), float(other[name].abs().max())
+        assert apart <= max(atol, share * largest), (name, apart, largest)
+
 
 # The share of their way by which weights may differ on average, see `assert_moved_alike`.
 MOVED = 1e-4

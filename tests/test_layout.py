@@ -19,7 +19,7 @@ ORDER = (
     ("ablation",),
     ("bench",),
     ("demo",),
-    ("recipe_check", "preview", "evaluation", "annotation"),
+    ("recipe_check", "preview", "evaluation", "annotation", "curation"),
     ("validation",),
     ("layouts",),
     ("datasets", "checkpoints"),

@@ -6,7 +6,7 @@ import math
 
 import pytest
 import torch
-from rounding import BETA, LOGIT, MOVED, NATS, WHOLE_LOSS, assert_moved_alike, rounding
+from rounding import BETA, LOGIT, MOVED, NATS, WHOLE_LOSS, assert_gradients_alike, assert_moved_alike, rounding
 
 
 @pytest.mark.parametrize("terms", [10, 200, 4000])
@@ -41,6 +41,36 @@ def test_margins_differ_by_less_than_the_bound_and_a_hundredth_of_a_nat_does_not
     assert off > 30 * NATS
     loss = math.log(1 + math.exp(BETA * off)) - math.log(2)  # of a margin that should be 0
     assert loss > 5 * WHOLE_LOSS
+
+
+def gradient(noise: float = 0.0, positions: int = 500, dtype: torch.dtype = torch.float32) -> dict[str, torch.Tensor]:
+    """What so many positions add to the gradient of a matrix, each off by `noise` of its size (3 standard deviations);
+    the largest entry is about 0.1."""
+    draw = torch.Generator().manual_seed(4)
+    back, forward = torch.randn(500, 96, generator=draw), torch.randn(500, 96, generator=draw)
+    off = 1 + noise / 3 * torch.randn(500, 1, generator=draw)
+    return {"weight": ((back * off)[:positions].to(dtype).T @ forward[:positions].to(dtype)).float() * 1e-3}
+
+
+def test_gradients_are_alike_under_rounding_and_not_under_a_fault() -> None:
+    """A fault of 0.1 % in one row of 96 is five times what is allowed: 1e-4 of 0.1 against 2.1e-5."""
+    right = gradient(dtype=torch.float64)
+    assert 0.05 < right["weight"].abs().max() < 0.2
+    assert_gradients_alike(gradient(), right)
+    assert_gradients_alike(gradient(rounding(2 * LOGIT)), right)
+    spoilt = right["weight"].clone()
+    spoilt[spoilt.abs().argmax() // 96] *= 1.001
+    faults = {
+        "a row off by 0.1 %": {"weight": spoilt},
+        "a position left out": gradient(positions=499),
+        "the mean over one rank too few": {"weight": right["weight"] * 2},
+        "rows of another order": {"weight": right["weight"].flip(0)},
+        "in bfloat16": gradient(dtype=torch.bfloat16),
+    }
+    for name, wrong in faults.items():
+        with pytest.raises(AssertionError):
+            assert_gradients_alike(wrong, right)
+            pytest.fail(name, pytrace=False)
 
 
 def adam(noise: float, steps: int = 3, learning_rate: float = 1e-3, bias: float = 0.0) -> dict[str, torch.Tensor]:

@@ -14,7 +14,7 @@ the host module it changes, and safe to apply in any order:
 | model.loader | a checkpoint that lacks weights of a family's model is an error; `flash_attn: fa2` works |
 | model.model_utils.visual | families whose towers the host does not name get an entry, so that they are frozen |
 | chat.chat_model | videos are read as in training, folders of frames too; the terminal chat takes `/video PATH` |
-| chat.hf_engine | videos too long for the model are refused, frames unlike those of training are warned of |
+| chat.hf_engine | videos too long are refused, frames unlike training's warned of; Python waits for a reply's thread |
 | api.app | folders of frames in requests; status 400 with the reason where the host has 500 |
 
 What these functions and the rest of the package rely on in the host is a table in tests/test_host_seams.py, which fails
@@ -281,6 +281,8 @@ def _patch_chat_model(chat_model: ModuleType) -> None:
 
 
 def _patch_hf_engine(hf_engine: ModuleType) -> None:
+    from vistadpo_plugin.serving.replies import WritingThread
+
     engine = hf_engine.HuggingfaceEngine
     host_init, host_process_args = engine.__init__, engine._process_args
     parameters = inspect.signature(host_process_args)
@@ -301,6 +303,7 @@ def _patch_hf_engine(hf_engine: ModuleType) -> None:
         return inputs, tokens
 
     engine.__init__, engine._process_args = init, staticmethod(process_args)
+    hf_engine.Thread = WritingThread
 
 
 def _patch_api(app: ModuleType) -> None:

@@ -87,6 +87,16 @@ def hide_frame(source: Path, target: Path, number: int) -> Path:
     return target
 
 
+def break_pictures(path: Path, start: float = 0.0, end: float = 1.0) -> None:
+    """Spoil an MP4 file between these shares of its pictures; header and index stay whole, so it opens as before."""
+    content = bytearray(path.read_bytes())
+    first = content.index(b"mdat") + 4
+    size = int.from_bytes(content[first - 8 : first - 4], "big") - 8
+    spoilt = slice(first + int(start * size), first + int(end * size))
+    content[spoilt] = b"\xff" * len(content[spoilt])
+    path.write_bytes(content)
+
+
 def write_images(folder: Path, frames: Sequence[int], name: str = "frame_{}.png") -> Path:
     """A folder of images, numbered from 1 without leading zeros."""
     folder.mkdir(parents=True)

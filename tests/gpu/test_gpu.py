@@ -72,7 +72,7 @@ def test_two_gpus_equal_one_cpu_process(launcher: str, demo: Demo, tmp_path: Pat
         assert all(rank["world"] == 2 for rank in ranks)
         if launcher != "ddp":
             assert all(len(rank["wrapper"]["spread"]) == rank["wrapper"]["all"] > 100 for rank in ranks)
-        assert_equal_runs(known.runs["full" if name == "filled" else name], ranks, atol=2e-4, log=2e-3)
+        assert_equal_runs(known.runs["full" if name == "filled" else name], ranks, atol=2e-4, share=2e-2, log=2e-3)
     report[launcher] = sorted(runs)
 
 

@@ -12,7 +12,7 @@ import torch
 from capture import Gradients
 from conftest import Demo, run_recipe, tiny_recipe
 from launching import forked_ranks
-from rounding import NATS
+from rounding import NATS, assert_gradients_alike
 from transformers import TrainerCallback
 
 WORKER = """
@@ -77,9 +77,7 @@ def test_gradients_equal_one_process(runs: dict[str, Any]) -> None:
     """DDP averages over ranks: after the backward pass both ranks hold the one process's gradient."""
     for rank in ("0", "1"):
         for one, two in zip(runs["alone"]["gradients"], runs[rank]["gradients"], strict=True):
-            assert one.keys() == two.keys()
-            for name in one:
-                torch.testing.assert_close(two[name], one[name], atol=1e-5, rtol=1e-3, msg=name)
+            assert_gradients_alike(two, one)
 
 
 def test_metrics_agree_on_all_ranks_and_with_one_process(runs: dict[str, Any]) -> None:

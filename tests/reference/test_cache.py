@@ -15,6 +15,7 @@ import pytest
 import torch
 from capture import Gradients
 from conftest import Demo, Run, keep_log, run_recipe, tiny_recipe, write_rows
+from data.barcode_video import break_pictures
 from launching import forked_ranks
 from llamafactory.data.template import TEMPLATES
 from rounding import NATS, WHOLE_LOSS, assert_moved_alike
@@ -641,13 +642,7 @@ def test_a_video_that_breaks_while_it_is_decoded(
     """The row is in no cache and trains nothing; its mate is there, without the view that needs the broken video."""
     folder, new = tmp_path / "data", tmp_path / "new"
     rows = copy_of_data(demo, folder)
-    path = folder / rows[2]["video"]
-    content = bytearray(path.read_bytes())
-    start = content.index(b"mdat") + 4
-    size = int.from_bytes(content[start - 8 : start - 4], "big") - 8
-    middle = slice(start + size // 3, start + size * 2 // 3)
-    content[middle] = b"\xff" * len(content[middle])
-    path.write_bytes(content)
+    break_pictures(folder / rows[2]["video"], 1 / 3, 2 / 3)
     changes = {**on(folder), "vista_on_bad_row": "skip"}
     plain = learn(**changes)
     run = learn(vista_reference_cache=str(new), **changes)

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from conftest import Demo, Run, keep_log, write_dataset_info, write_rows
+from data.barcode_video import break_pictures
 from PIL import Image
 from rounding import BETA, LOSS, NATS
 
@@ -249,12 +250,7 @@ def broken_inside(demo: Demo, tmp_path: Path) -> tuple[dict[str, Any], str]:
     write_rows(folder, rows)
     shutil.copytree(demo.data / "videos", folder / "videos")
     path = folder / rows[2]["video"]
-    content = bytearray(path.read_bytes())
-    start = content.index(b"mdat") + 4
-    size = int.from_bytes(content[start - 8 : start - 4], "big") - 8
-    middle = slice(start + size // 3, start + size * 2 // 3)
-    content[middle] = b"\xff" * len(content[middle])
-    path.write_bytes(content)
+    break_pictures(path, 1 / 3, 2 / 3)
     assert len(FrameSource(str(path), 2.0).times()) > 8, "the header must be whole for these tests to mean anything"
     return {"dataset": "rows", "dataset_dir": str(folder), "media_dir": str(folder)}, rows[2]["id"]
 

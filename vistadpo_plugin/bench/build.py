@@ -134,8 +134,8 @@ RUNS = {
 """The ways of training that are measured; the first is what the others are compared with."""
 
 
-def recipe(folder: Path, preset: Preset, run: str, output_dir: Path, on_gpu: bool) -> dict[str, Any]:
-    """What `llamafactory-cli train` would be given for one of `RUNS`."""
+def recipe(folder: Path, preset: Preset, run: str, output_dir: Path, on_gpu: bool, profiled: bool) -> dict[str, Any]:
+    """What `llamafactory-cli train` would be given for one of `RUNS`; a step more where that is to be `profiled`."""
     args: dict[str, Any] = {
         "model_name_or_path": str(folder / "model"),
         "template": "video_llava",
@@ -157,7 +157,7 @@ def recipe(folder: Path, preset: Preset, run: str, output_dir: Path, on_gpu: boo
         "gradient_accumulation_steps": 1,
         "learning_rate": 1e-5,
         "lr_scheduler_type": "constant",
-        "max_steps": preset.warmup + preset.steps,
+        "max_steps": preset.warmup + preset.steps + profiled,
         "logging_steps": 1000,
         "save_strategy": "no",
         "report_to": "none",

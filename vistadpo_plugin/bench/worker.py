@@ -50,10 +50,6 @@ class Stopwatch(TrainerCallback):
         self.started = 0.0
         self.profiler: Any = None
 
-    @property
-    def max_steps(self) -> int:
-        return self.preset.warmup + self.preset.steps + (self.profile is not None)
-
     def _now(self) -> float:
         if torch.cuda.is_available():
             torch.cuda.synchronize()
@@ -154,9 +150,10 @@ def measure(job: dict[str, Any]) -> dict[str, Any]:
     from llamafactory.train.tuner import run_exp
 
     preset, run = dataclasses.replace(PRESETS[job["preset"]], steps=job["steps"]), job["run"]
-    watch = Stopwatch(preset, Counts(), Path(job["profile"]) if job["profile"] else None)
-    args = recipe(Path(job["folder"]), preset, run, Path(job["output_dir"]), torch.cuda.is_available())
-    args["max_steps"] = watch.max_steps
+    profile = Path(job["profile"]) if job["profile"] else None
+    watch = Stopwatch(preset, Counts(), profile)
+    folders = Path(job["folder"]), Path(job["output_dir"])
+    args = recipe(folders[0], preset, run, folders[1], torch.cuda.is_available(), profiled=profile is not None)
     parts = _other_parts(run)
     if parts:
         from vistadpo_plugin.training.workflow import run_vistadpo

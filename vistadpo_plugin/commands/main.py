@@ -15,6 +15,7 @@ SUBCOMMANDS = {
     "build": "grounded rows from public annotations (NExT-GQA, STAR, TVQA+, Charades-STA, ...), with a data card",
     "annotate": "drafts of rows by a vision-language model; to a labelling tool and back",
     "convert": "rows to and from VistaDPO-7k's layout and the host's; PLLaVA's and LLaVA-Hound's checkpoints",
+    "rows": "stats, split, merge, sample, filter: the daily work with rows that are there",
     "recipes": "list the recipes that ship, copy one, or check one: what it means, costs and needs",
     "evaluate": "benchmark tables of your models, base against tuned; or a probe of how much they look",
     "ablate": "a ladder of objectives over seeds from the same base and rows, and what each rung is worth",

@@ -26,14 +26,16 @@ _SHOWN = 10
 _QUIET_SECONDS = 30.0
 
 
-def _positive(text: str) -> float:
+def positive(text: str) -> float:
+    """A number above 0, as an option's value."""
     number = float(text)
     if not (math.isfinite(number) and number > 0):
         raise argparse.ArgumentTypeError(f"has to be above 0, got {text}")
     return number
 
 
-def _count(text: str) -> int:
+def count(text: str) -> int:
+    """A whole number above 0, as an option's value."""
     number = int(text)
     if number < 1:
         raise argparse.ArgumentTypeError(f"has to be 1 or more, got {text}")
@@ -49,21 +51,22 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
     media.add_argument("--no-media", action="store_true", help="judge the annotations only, look for no videos")
     parser.add_argument("--no-decode", action="store_true", help="read headers and one picture a video (much faster)")
     parser.add_argument(
-        "--video-fps", type=_positive, default=2.0, help="the recipe's video_fps, for folders of frames (default: 2)"
+        "--video-fps", type=positive, default=2.0, help="the recipe's video_fps, for folders of frames (default: 2)"
     )
     parser.add_argument(
         "--model", help="folder or name of the model that the rows are for: also report its own tokens in their texts"
     )
     parser.add_argument(
-        "--time-limit", type=_positive, default=60.0, metavar="SECONDS", help="for one video (default: 60)"
+        "--time-limit", type=positive, default=60.0, metavar="SECONDS", help="for one video (default: 60)"
     )
-    parser.add_argument("--workers", type=_count, default=_cores(), help="processes that read (default: one a core)")
+    parser.add_argument("--workers", type=count, default=cores(), help="processes that read (default: one a core)")
     parser.add_argument("--all", action="store_true", help=f"list all rows of a finding, not the first {_SHOWN}")
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of the page")
     return parser.parse_args(argv)
 
 
-def _cores() -> int:
+def cores() -> int:
+    """How many processes may run at a time."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 

@@ -8,6 +8,8 @@ import inspect
 from collections.abc import AsyncGenerator, Callable
 from typing import Any
 
+from vistadpo_plugin.serving.replies import REPLY
+
 
 def reads_videos(achat: Callable) -> Callable:
     """The host's `ChatModel.achat`, asked with frames in the place of videos."""
@@ -51,9 +53,14 @@ def complete(inputs: dict[str, Any], tokens: int, asked: dict[str, Any]) -> None
 
     Raises ValueError where the prompt with its videos has no room in the model.
     """
+    from transformers import StoppingCriteriaList
+
     from vistadpo_plugin.models.token_kinds import add_token_kinds
     from vistadpo_plugin.serving.videos import refuse_too_long
 
     add_token_kinds(asked["model"], inputs)
+    reply = asked.get("input_kwargs", {}).get(REPLY)
+    if reply is not None:
+        inputs["stopping_criteria"] = StoppingCriteriaList([reply])
     if asked.get("videos"):
         refuse_too_long(asked["model"], asked["processor"], tokens)

@@ -8,6 +8,7 @@ from typing import Any
 
 from vistadpo_plugin.data.rows.values import VIDEO_PLACEHOLDER
 from vistadpo_plugin.data.views.frames import plural
+from vistadpo_plugin.serving.replies import REPLY, Reply
 from vistadpo_plugin.serving.videos import read_videos
 
 COMMAND = "/video"
@@ -36,7 +37,11 @@ def with_videos(chat_model: type) -> type:
                     yield f"[{plural(len(last[_FRAMES]), 'frame')}, with your next question]"
                 else:
                     asked, videos = conversation(messages)
-                    yield from super().stream_chat(asked, *args, videos=videos or None, **kwargs)
+                    kwargs[REPLY] = Reply()
+                    try:
+                        yield from super().stream_chat(asked, *args, videos=videos or None, **kwargs)
+                    finally:  # also of Ctrl-C before the last token
+                        kwargs[REPLY].end()
             except ValueError as error:
                 last[_REFUSED] = True
                 yield f"[{error}]"
