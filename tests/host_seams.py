@@ -29,7 +29,7 @@ overwrite_cache, tokenized_path, val_size, packing \
     read_args | args | host.py:_patch_parser, recipe_check/recipe.py
     _parse_args | parser, args, allow_extra_keys | host.py:_patch_parser
 hparams
-    get_train_args | args | recipe_check/recipe.py, evaluation/probe/measure.py, bench/worker.py
+    get_train_args | args | recipe_check/recipe.py, evaluation/probe/measure.py, bench/worker.py, bench/feed.py
     get_infer_args | args | evaluation/inference.py
     read_args | args | recipe_check/recipe.py
     ModelArguments | | serving/frames.py

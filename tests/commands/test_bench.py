@@ -4,12 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-import runpy
 import shutil
-import subprocess
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -17,8 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from transformers.models.llama.modeling_llama import LlamaModel
-from transformers.models.video_llava.modeling_video_llava import VideoLlavaModel
+from commands.bench_made import TINY, workers_here
 
 from vistadpo_plugin.bench import decode, worker
 from vistadpo_plugin.bench.build import RUNS
@@ -26,24 +20,6 @@ from vistadpo_plugin.bench.presets import PRESETS, Preset
 from vistadpo_plugin.bench.report import Result, collect, table, utilisation, write
 from vistadpo_plugin.commands.bench import main
 
-TINY = Preset(
-    about="a test",
-    hidden=64,
-    layers=2,
-    heads=4,
-    ffn=128,
-    vocabulary=1024,
-    image=28,
-    patch=14,
-    tower_hidden=32,
-    tower_layers=2,
-    tower_heads=2,
-    answer_tokens=6,
-    batch=2,
-    lora_rank=4,
-    steps=1,
-    rounds=1,
-)
 FRAMES, FRAME_TOKENS = 8, 5  # 2 x 2 patches and the class token
 
 
@@ -58,6 +34,7 @@ def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
 def measured(steps: list[float], peak: float, **changes: Any) -> dict[str, Any]:
     """One round as the worker writes it."""
     figures = {"encodes_per_row": 4.0, "tokens_per_row": 100.0, "data_seconds_per_row": 0.5, "device": "cpu"}
+    figures["padding"] = 0.25
     return {"steps": steps, "peak_mib": peak, **figures, **changes}
 
 
@@ -96,9 +73,20 @@ def test_table_compares_with_its_first_run() -> None:
         result("five", [6.3]),
     ]
     text = table(results, TINY, {"views_seconds": 0.3, "host_seconds": 1.2})
-    assert cells(text, RUNS["host"])[1:] == ["2.00", "± 0%", "1.00", "100", "100", "1.00", "4", "100", "0.500"]
+    assert cells(text, RUNS["host"])[1:] == ["2.00", "± 0%", "1.00", "100", "100", "1.00", "4", "100", "25.0%", "0.500"]
     # Sorted 4 5 5 6: the quartiles are at places 1 and 3, so half of 6 - 5 over 5.
-    assert cells(text, RUNS["cold"])[1:] == ["5.00", "± 10%", "2.50", "120", "250", "2.50", "5", "300", "0.500"]
+    assert cells(text, RUNS["cold"])[1:] == [
+        "5.00",
+        "± 10%",
+        "2.50",
+        "120",
+        "250",
+        "2.50",
+        "5",
+        "300",
+        "25.0%",
+        "0.500",
+    ]
     header, rule = text.splitlines()[:2]
     assert header.count("|") == rule.count("|") == text.splitlines()[2].count("|")
     assert "separate rows / ours 2.00; released schedule / ours 4.00" in text
@@ -179,32 +167,6 @@ def test_a_run_that_fails(tiny: None, tmp_path: Path, capsys: pytest.CaptureFixt
 MEASURED = ("host", "cold", "warm", "dpo", "released", "five")
 
 
-@contextmanager
-def workers_here(endless: str | None = None) -> Iterator[None]:
-    """The worker's own program for every run, in this process, which knows the preset; `endless` names a run that only
-    a time limit ends."""
-    run = subprocess.run
-
-    def run_here(command: list[str], timeout: float | None = None, **kwargs: Any) -> Any:
-        if command[1:3] != ["-m", "vistadpo_plugin.bench.worker"]:
-            return run(command, timeout=timeout, **kwargs)
-        if timeout is not None and json.loads(Path(command[3]).read_text())["run"] == endless:
-            raise subprocess.TimeoutExpired(command, timeout)
-        with pytest.MonkeyPatch.context() as patch:
-            # The worker counts by replacing these for the rest of its life.
-            patch.setattr(VideoLlavaModel, "get_video_features", VideoLlavaModel.get_video_features)
-            patch.setattr(LlamaModel, "forward", LlamaModel.forward)
-            patch.setattr(sys, "argv", command[2:])
-            sys.modules.pop(command[2], None)
-            runpy.run_module(command[2], run_name="__main__")
-        return subprocess.CompletedProcess(command, 0)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(PRESETS, "tiny", TINY)
-        patch.setattr(subprocess, "run", run_here)
-        yield
-
-
 @pytest.fixture(scope="module")
 def bench(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """bench.json of a tiny model."""
@@ -268,6 +230,8 @@ def test_benchmark_measures_every_run(bench: dict[str, Any], runs: dict[str, dic
         for value in (*entry["steps"], entry["peak_mib"], entry["tokens_per_row"], entry["data_seconds_per_row"]):
             assert math.isfinite(value) and value > 0, name
     assert bench["command"] == f"vistadpo bench --preset tiny --runs {','.join(MEASURED)} --rounds 1"
+    # Rows of one length: the host's are padded to multiples of 8, packed rows not at all.
+    assert runs["cold"]["padding"] == runs["dpo"]["padding"] == 0 < runs["host"]["padding"] < 8 / 48
     assert bench["versions"].keys() == {"vistadpo-plugin", "llamafactory", "torch", "transformers", "peft"}
     lines = (bench["folder"] / "bench.md").read_text().splitlines()
     assert len([line for line in lines if line.startswith("| ")]) == 1 + len(MEASURED)

@@ -3,64 +3,38 @@
 from __future__ import annotations
 
 import json
-import random
 from pathlib import Path
 from typing import Any
 
 from vistadpo_plugin.bench.presets import Preset
+from vistadpo_plugin.bench.rows import WORDS, RowWriter, in_our_order
 
-# Rows that carry every term; the demo's first eight do.
-ROWS = 8
+# What a run draws its order of rows from, see `in_our_order`.
+SEED = 42
 # Rejected answers more than the one that the other rows have, by the run that trains on them.
 MORE = {"four": 1, "five": 2}
-WORDS = (
-    "the a man woman child dog cat bird red blue green round small large box ball cup table chair door window walks "
-    "runs jumps takes puts holds opens closes turns looks left right up down away after before while then and with "
-    "from into over under near behind first last again slowly quickly together kitchen garden street room water"
-).split()
 
 
 def build(folder: Path, preset: Preset) -> None:
     """Write `folder/model`, `folder/data` (videos/, host.json, rows, plain, and one of `MORE` each, .jsonl) and its
     dataset_info.json."""
-    from vistadpo_plugin.demo.shapes import build_videos
     from vistadpo_plugin.demo.tiny_model import train_tokenizer
 
     data = folder / "data"
-    complete = [json.loads(line) for line in build_videos(data, ROWS, seed=0).read_text().splitlines()]
     tokenizer = train_tokenizer([f" {word}" for word in WORDS] * 4)
-    rng = random.Random(0)
-
-    def text(tokens: int) -> str:
-        """Random words that take exactly so many tokens."""
-        words = rng.choices(WORDS, k=tokens)
-        while len(tokenizer.encode(" ".join(words), add_special_tokens=False)) > tokens:
-            words.pop()
-        return " ".join(words)
-
-    rows, plain, host = [], [], []
-    for row in complete:
-        # Answers differ in length, as people's do; the end-of-sequence token is one more.
-        lengths = [preset.answer_tokens - 1 + shift for shift in (0, -1, 1)]
-        row["chosen"], row["rejected"], row["rejected_irrelevant"] = (text(length) for length in lengths)
-        row["prompt"] = text(8)
-        rows.append(row)
-        plain.append({name: row[name] for name in ("id", "video", "prompt", "chosen", "rejected")})
-        host.append(
-            {
-                "conversations": [{"from": "human", "value": f"<video>\n{row['prompt']}"}],
-                "chosen": {"from": "gpt", "value": row["chosen"]},
-                "rejected": {"from": "gpt", "value": row["rejected"]},
-                "videos": [row["video"]],
-            }
-        )
-    more = {
-        name: [
-            {**row, "rejected": [row["rejected"], *(text(preset.answer_tokens - 1) for _ in range(count))]}
-            for row in rows
-        ]
-        for name, count in MORE.items()
-    }
+    writer = RowWriter(preset, tokenizer)
+    rows = writer.rows(data)
+    plain = [{name: row[name] for name in ("id", "video", "prompt", "chosen", "rejected")} for row in rows]
+    host = [
+        {
+            "conversations": [{"from": "human", "value": f"<video>\n{row['prompt']}"}],
+            "chosen": {"from": "gpt", "value": row["chosen"]},
+            "rejected": {"from": "gpt", "value": row["rejected"]},
+            "videos": [row["video"]],
+        }
+        for row in (in_our_order(data, rows, SEED) if preset.uneven else rows)
+    ]
+    more = {name: [writer.with_more(row, count) for row in rows] for name, count in MORE.items()}
     for name, lines in {"rows": rows, "plain": plain, **more}.items():
         (data / f"{name}.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     (data / "host.json").write_text(json.dumps(host))
@@ -72,10 +46,11 @@ def build(folder: Path, preset: Preset) -> None:
         "host": {"file_name": "host.json", "formatting": "sharegpt", "ranking": True, "columns": columns},
     }
     (data / "dataset_info.json").write_text(json.dumps(info))
-    _build_model(folder / "model", tokenizer, preset)
+    build_model(folder / "model", tokenizer, preset)
 
 
-def _build_model(folder: Path, tokenizer: Any, preset: Preset) -> None:
+def build_model(folder: Path, tokenizer: Any, preset: Preset) -> None:
+    """Write a Video-LLaVA of this shape with random weights, and its processor."""
     import torch
     from transformers import CLIPVisionConfig, LlamaConfig, VideoLlavaConfig, VideoLlavaForConditionalGeneration
 
@@ -150,6 +125,7 @@ def recipe(folder: Path, preset: Preset, run: str, output_dir: Path, on_gpu: boo
         "cutoff_len": 4096,
         "video_maxlen": preset.frames,
         "video_fps": 4.0,
+        "seed": SEED,
         "output_dir": str(output_dir),
         "overwrite_output_dir": True,
         "overwrite_cache": True,
@@ -167,6 +143,8 @@ def recipe(folder: Path, preset: Preset, run: str, output_dir: Path, on_gpu: boo
         # What the plugin sets for its own runs, so that the host's checkpointing is the same.
         "use_reentrant_gc": False,
     }
+    if run == "host" and preset.uneven:
+        args["disable_shuffling"] = True  # its file is in the order in which the other runs draw their rows
     if run in ("warm", "kept"):
         args["vista_reference_cache"] = str(output_dir / "reference")
     if run == "kept":

@@ -10,7 +10,7 @@ class Preset:
     """A Video-LLaVA with random weights, and rows for it.
 
     `image` and `patch` in pixels; `answer_tokens` with the end-of-sequence token; `batch` rows a step; `steps` timed
-    steps of each of `rounds` runs, after `warmup` steps that are not.
+    steps of each of `rounds` runs, after `warmup` steps that are not. `uneven` rows differ in length, see `rows.py`.
     """
 
     about: str
@@ -32,6 +32,7 @@ class Preset:
     warmup: int = 1
     steps: int = 2
     rounds: int = 3
+    uneven: bool = False
 
     @property
     def frame_tokens(self) -> int:
@@ -95,3 +96,6 @@ PRESETS = {
         steps=5,
     ),
 }
+
+STEP_SECONDS = (2.31, 1.92)
+"""Of the preset 7b on one H100, two rows a step (docs/performance.md): the reference scored in the step, and known."""

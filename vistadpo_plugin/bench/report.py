@@ -14,7 +14,10 @@ from vistadpo_plugin.bench.presets import Preset
 
 @dataclass(frozen=True)
 class Result:
-    """One way of training over all rounds: seconds a step, MiB, and the rest as the last round had it."""
+    """One way of training over all rounds: seconds a step, MiB, and the rest as the last round had it.
+
+    `padding` is the share of an epoch's positions that are padding.
+    """
 
     run: str
     steps: list[float]
@@ -22,6 +25,7 @@ class Result:
     encodes_per_row: float
     tokens_per_row: float
     data_seconds_per_row: float
+    padding: float
     device: str
     peak_flops: float | None
 
@@ -46,6 +50,7 @@ def collect(run: str, rounds: list[dict[str, Any]]) -> Result:
         last["encodes_per_row"],
         last["tokens_per_row"],
         median(measured["data_seconds_per_row"] for measured in rounds),
+        last["padding"],
         last["device"],
         last.get("peak_flops"),
     )
@@ -69,7 +74,7 @@ def table(results: list[Result], preset: Preset, decode: dict[str, float] | None
     """A Markdown table, the first result being what the others are compared with."""
     base = results[0]
     columns = ("run", "s a step", "spread", "ratio", "tokens/s", "peak MiB", "ratio")
-    columns += ("encodes a row", "positions a row", "data s a row")
+    columns += ("encodes a row", "positions a row", "padding", "data s a row")
     lines = [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
     for result in results:
         lines.append(
@@ -77,7 +82,7 @@ def table(results: list[Result], preset: Preset, decode: dict[str, float] | None
             f"| {result.seconds / base.seconds:.2f} "
             f"| {result.tokens_per_row * preset.batch / result.seconds:.0f} | {result.peak_mib:.0f} "
             f"| {result.peak_mib / base.peak_mib:.2f} | {result.encodes_per_row:g} | {result.tokens_per_row:.0f} "
-            f"| {result.data_seconds_per_row:.3f} |"
+            f"| {result.padding:.1%} | {result.data_seconds_per_row:.3f} |"
         )
     used = [(RUNS[result.run], utilisation(result, preset)) for result in results]
     lines += [f"\nutilisation, {name}: {share:.0%} of the measured peak" for name, share in used if share is not None]

@@ -41,7 +41,7 @@ class Counts:
 
 class Stopwatch(TrainerCallback):
     """Seconds of every timed step; memory and counts over all of them; then one more step under torch's profiler, where
-    a `profile` is wanted; then seconds of data for a row."""
+    a `profile` is wanted; then, over all rows, seconds of data for a row and the share of padding."""
 
     def __init__(self, preset: Preset, counts: Counts, profile: Path | None):
         self.preset, self.counts, self.profile = preset, counts, profile
@@ -82,10 +82,22 @@ class Stopwatch(TrainerCallback):
         if self.profiler is not None:
             self.profile.write_text(_operations(self.profiler))
         started = time.perf_counter()
-        batches = sum(1 for _ in train_dataloader)
+        sizes = [fed(batch) for batch in train_dataloader]
         self.measured["data_seconds_per_row"] = (
-            (time.perf_counter() - started) / batches / args.per_device_train_batch_size
+            (time.perf_counter() - started) / len(sizes) / args.per_device_train_batch_size
         )
+        positions, padding = map(sum, zip(*sizes, strict=True))
+        self.measured["padding"] = padding / positions
+
+
+def fed(batch: dict[str, Any]) -> tuple[int, int]:
+    """Positions of what a model is fed, and how many of them are padding: of the host's batch, of all of our groups, or
+    of the released schedule's passes."""
+    if "input_ids" not in batch:
+        parts = [fed(part) for part in batch.get("groups", batch.get("passes"))]
+        return sum(positions for positions, _ in parts), sum(padding for _, padding in parts)
+    # A packed row has a stand-in of a mask, and no padding.
+    return batch["input_ids"].numel(), int((batch["attention_mask"] == 0).sum())
 
 
 def _profiler() -> Any:
@@ -149,7 +161,7 @@ def measure(job: dict[str, Any]) -> dict[str, Any]:
     from llamafactory.hparams import get_train_args
     from llamafactory.train.tuner import run_exp
 
-    preset, run = dataclasses.replace(PRESETS[job["preset"]], steps=job["steps"]), job["run"]
+    preset, run = dataclasses.replace(PRESETS[job["preset"]], steps=job["steps"], uneven=job["uneven"]), job["run"]
     profile = Path(job["profile"]) if job["profile"] else None
     watch = Stopwatch(preset, Counts(), profile)
     folders = Path(job["folder"]), Path(job["output_dir"])
