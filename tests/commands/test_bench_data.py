@@ -63,7 +63,7 @@ def test_table_and_workers() -> None:
     assert summary["rows_per_second_per_core"] == {"30 s": pytest.approx(2 / 3)}
     assert [one["workers"] for one in summary["workers"]] == [6, 1]
     text = feed_table(summary)
-    assert "| 30 s | decoding the same frames: ours | 22.5 | 0.75 | 1.33 | 0.50 | 1.50 |" in text
+    assert "| 30 s | decoding the same frames into arrays: ours | 22.5 | 0.75 | 1.33 | 0.50 | 1.50 |" in text
     assert "a step of 2 rows in 0.5 s, 30 s videos: 6 loader workers" in text
     assert "decord: not installed" in text and "torchcodec: its pictures are not the frames asked for" in text
 

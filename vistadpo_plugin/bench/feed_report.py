@@ -12,9 +12,9 @@ from vistadpo_plugin.bench.feed import COLLATOR, SHAPE
 
 NAMES = {
     COLLATOR: "the whole collator",
-    OURS: "decoding the same frames: ours",
-    "torchcodec": "decoding the same frames: torchcodec",
-    "decord": "decoding the same frames: decord",
+    OURS: "decoding the same frames into arrays: ours",
+    "torchcodec": "decoding the same frames into arrays: torchcodec",
+    "decord": "decoding the same frames into arrays: decord",
 }
 
 
