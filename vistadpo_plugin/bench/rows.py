@@ -62,20 +62,15 @@ class RowWriter:
 
     def _lengths(self) -> dict[str, int]:
         """Tokens of each text of a row; an answer's end-of-sequence token is one more."""
-        answer = self._preset.answer_tokens - 1
+        answer, prompt = self._preset.answer_tokens - 1, PROMPT_TOKENS
         if not self._preset.uneven:
-            return {
-                "chosen": answer,
-                "rejected": answer - 1,
-                "rejected_irrelevant": answer + 1,
-                "prompt": PROMPT_TOKENS,
-            }
+            return {"chosen": answer, "rejected": answer - 1, "rejected_irrelevant": answer + 1, "prompt": prompt}
         chosen = self._draw(answer, SPREAD)
         return {
             "chosen": chosen,
             "rejected": self._draw(chosen, PAIR_SPREAD),
             "rejected_irrelevant": self._draw(answer, SPREAD),
-            "prompt": self._draw(PROMPT_TOKENS, SPREAD),
+            "prompt": self._draw(prompt, SPREAD),
         }
 
     def _draw(self, mean: float, spread: float) -> int:
