@@ -29,6 +29,7 @@ MARKER = "built.json"
 RECIPE, DATASET = "vistadpo_demo.yaml", "vistadpo_demo"
 EVALUATION, PROBE = "evaluation", "probe"
 MODEL_KEYS = {"template": "video_llava", "video_maxlen": 8}
+TEXT_MODELS = ("smollm2",)
 
 
 def _count(text: str) -> int:
@@ -56,7 +57,15 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
         metavar="FOLDER",
         help="make the model that ships again, into this folder, and nothing else (minutes)",
     )
-    return parser.parse_args(argv)
+    parser.add_argument(
+        "--text-model",
+        choices=TEXT_MODELS,
+        help="with --rebuild-base: make another base, with this language model (hours; needs the extra `lab`)",
+    )
+    options = parser.parse_args(argv)
+    if options.text_model is not None and options.rebuild_base is None:
+        parser.error("--text-model needs --rebuild-base, the folder to make that base in")
+    return options
 
 
 def build(folder: Path, videos: int, held_out: int, seed: int) -> None:
@@ -193,7 +202,7 @@ def main(argv: list[str] | None = None) -> int:
     options = _parse(argv)
     folder: Path = options.folder
     if options.rebuild_base is not None:
-        return _rebuild(options.rebuild_base, options.seed)
+        return _rebuild(options.rebuild_base, options.seed, options.text_model)
     if options.build_only:
         build(folder, options.videos, options.held_out, options.seed)
         return 0
@@ -226,11 +235,16 @@ def main(argv: list[str] | None = None) -> int:
     return 0
 
 
-def _rebuild(folder: Path, seed: int) -> int:
+def _rebuild(folder: Path, seed: int, text_model: str | None) -> int:
     from vistadpo_plugin.demo.base_build import CARD, Steps, build_base
+    from vistadpo_plugin.demo.lab.build import LabSteps, build_lab_base
 
-    figures = build_base(folder, Steps(), seed)
-    print("\n".join(f"{name:<44}{value:6.1f} %" for name, value in figures.items()))
+    try:
+        figures = build_base(folder, Steps(), seed) if text_model is None else build_lab_base(folder, LabSteps(), seed)
+    except ValueError as error:
+        print(f"vistadpo demo: {error}", file=sys.stderr)
+        return 2
+    print("\n".join(f"{name:<50}{value:6.1f} %" for name, value in figures.items()))
     print(f"Written: {folder}, its card {folder / CARD}")
     return 0
 

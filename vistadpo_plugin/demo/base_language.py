@@ -8,7 +8,7 @@ what the host's `stage: sft` teaches on one row a question, for a quarter of the
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -61,7 +61,8 @@ def _logits(model: VideoLlavaForConditionalGeneration, packed: dict[str, Tensor]
     """Logits (answer tokens, vocabulary) at the positions that predict them; `features` (B, video tokens, width)."""
     embeds = model.get_input_embeddings()(packed["ids"])
     is_video = packed["ids"] == model.config.video_token_index
-    embeds = embeds.masked_scatter(is_video[..., None], model.model.multi_modal_projector(features))
+    shown = model.model.multi_modal_projector(features).to(embeds.dtype)  # another one under autocast
+    embeds = embeds.masked_scatter(is_video[..., None], shown)
     hidden = model.model.language_model(
         inputs_embeds=embeds, attention_mask=packed["mask"], position_ids=packed["positions"], use_cache=False
     ).last_hidden_state
@@ -77,19 +78,25 @@ def teach(
     steps: int,
     learning_rate: float,
     seed: int,
+    asks: Callable[[Scene, random.Random], list[Asked]] = questions,
+    videos: int = VIDEOS,
 ) -> None:
-    """Fine-tune projector and language model in place on answers that are true, or, with `prior`, that it expects."""
+    """Fine-tune projector and language model in place on answers that are true, or, with `prior`, that it expects.
+
+    `asks`: the questions about a scene; `videos` a step. What has `requires_grad` off stays as it is.
+    """
     rng = random.Random(seed)
     parameters = [*model.model.multi_modal_projector.parameters(), *model.model.language_model.parameters()]
     parameters += model.lm_head.parameters()
+    parameters = [one for one in dict.fromkeys(parameters) if one.requires_grad]  # once: the head may be the embeddings
     optimizer = torch.optim.AdamW(parameters, lr=learning_rate, betas=(0.9, 0.98), weight_decay=0.01)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, learning_rate, total_steps=steps, pct_start=0.1)
     model.train()
     progress = tqdm(range(steps), desc="prior" if prior else "truth", unit="step")
     for _ in progress:
-        drawn = rng.sample(range(len(scenes)), min(VIDEOS, len(scenes)))
+        drawn = rng.sample(range(len(scenes)), min(videos, len(scenes)))
         turns = [
-            [(q.prompt, q.prior if prior and rng.random() < PRIOR_OF else q.truth) for q in questions(scenes[i], rng)]
+            [(q.prompt, q.prior if prior and rng.random() < PRIOR_OF else q.truth) for q in asks(scenes[i], rng)]
             for i in drawn
         ]
         packed = _pack(tokenizer, turns, features.shape[1])
