@@ -141,12 +141,26 @@ def test_a_build_that_was_interrupted_ends_alike(
     assert (tmp_path / "model.safetensors").read_bytes() == (built / "model.safetensors").read_bytes()
 
 
-def test_the_plugin_trains_it(built: Path, demo: Demo, tmp_path: Path) -> None:
-    """Tied embeddings, one token for end and padding, no missing weights: through the host, in the recipe's bf16."""
-    run = run_recipe({**tiny_recipe(demo, tmp_path / "out"), "model_name_or_path": str(built), "bf16": True})
+@pytest.mark.parametrize("kind", ["lora", "full"])
+def test_what_the_plugin_trains_of_it_loads_whole_and_tied(built: Path, demo: Demo, tmp_path: Path, kind: str) -> None:
+    """Embeddings that are the head too, one token for end and padding: through the host in the recipe's bfloat16."""
+    keys = {"model_name_or_path": str(built), "bf16": True, "finetuning_type": kind}
+    run = run_recipe({**tiny_recipe(demo, tmp_path / "out"), **keys})
     assert len(run.series("loss")) == 2 and all(torch.tensor(run.series("vista/chosen_logps")) < 0)
-    config = json.loads((tmp_path / "out/adapter_config.json").read_text())
-    assert "lm_head" not in config["target_modules"]
+    tuned = tmp_path / "out"
+    if kind == "lora":
+        from llamafactory.train.tuner import export_model
+
+        assert "lm_head" not in json.loads((tuned / "adapter_config.json").read_text())["target_modules"]
+        export = {"adapter_name_or_path": str(tuned), "template": "video_llava", "export_dir": str(tmp_path / "merged")}
+        export_model({"model_name_or_path": str(built), **export})
+        tuned = tmp_path / "merged"
+    model, info = AutoModelForImageTextToText.from_pretrained(tuned, output_loading_info=True)
+    assert not info["missing_keys"] and not info["unexpected_keys"]
+    assert model.lm_head.weight is model.get_input_embeddings().weight
+    before = AutoModelForImageTextToText.from_pretrained(built).state_dict()
+    changed = {name.split(".")[1] for name, value in model.state_dict().items() if not torch.equal(value, before[name])}
+    assert changed == ({"language_model"} if kind == "lora" else {"language_model", "weight"})
 
 
 def test_without_its_package_the_command_says_what_to_install(
