@@ -40,8 +40,8 @@ class LabSteps:
     """Videos drawn, and optimizer steps of each stage; each round of `truth` has a schedule of its own."""
 
     videos: int = 2500
-    words: int = 1200
-    truth: tuple[int, ...] = (500, 500, 500)
+    words: int = 600
+    truth: tuple[int, ...] = (250, 250, 250, 250, 250, 250)
     prior: int = 40
 
 
