@@ -170,8 +170,8 @@ def test_a_patch_is_shorter_than_25_lines() -> None:
 # --- the table of versions -------------------------------------------------------------------------------------------
 
 FIRST = host.HOSTS[0]  # 0.9.5
-NEXT = host.HostVersion("0.9.6", transformers=("5.8.0", "5.8.0"), faults=frozenset({"internvl_video_first"}))
-"""As it would be added: Qwen3-VL's later videos are mended there."""
+NEXT = host.HostVersion("0.9.6.dev0", transformers=("5.8.0", "5.8.0"), faults=frozenset({"internvl_video_first"}))
+"""As it would be added: the host's main, which has a constraint file. Qwen3-VL's later videos are mended there."""
 
 
 def install(monkeypatch: pytest.MonkeyPatch, **versions: str) -> None:
@@ -182,19 +182,24 @@ def install(monkeypatch: pytest.MonkeyPatch, **versions: str) -> None:
 def test_the_table_says_what_is_known_of_the_installed_version(monkeypatch: pytest.MonkeyPatch) -> None:
     assert host.installed_host().version == importlib.metadata.version("llamafactory")
     monkeypatch.setattr(host, "HOSTS", (FIRST,))
-    install(monkeypatch, llamafactory="0.9.6", transformers="5.8.0")
-    with pytest.raises(ImportError, match=r"knows version 0\.9\.5; 0\.9\.6 is installed"):
+    install(monkeypatch, llamafactory=NEXT.version, transformers="5.8.0")
+    with pytest.raises(ImportError, match=r"knows version 0\.9\.5; 0\.9\.6\.dev0 is installed"):
         host.installed_host()
     monkeypatch.setattr(host, "HOSTS", (FIRST, NEXT))
     assert host.installed_host() is NEXT
     install(monkeypatch, llamafactory="0.9.4")
-    with pytest.raises(ImportError, match=r"knows version 0\.9\.5, 0\.9\.6; 0\.9\.4 is installed"):
+    with pytest.raises(ImportError, match=r"knows version 0\.9\.5, 0\.9\.6\.dev0; 0\.9\.4 is installed"):
         host.installed_host()
 
 
 @pytest.mark.parametrize(
     ("version", "transformers", "refused"),
-    [("0.9.5", "5.5.4", True), ("0.9.5", "5.6.0", False), ("0.9.6", "5.6.0", True), ("0.9.6", "5.8.0", False)],
+    [
+        ("0.9.5", "5.5.4", True),
+        ("0.9.5", "5.6.0", False),
+        ("0.9.6.dev0", "5.6.0", True),
+        ("0.9.6.dev0", "5.8.0", False),
+    ],
 )
 def test_transformers_too_old_for_us_is_refused(
     monkeypatch: pytest.MonkeyPatch, version: str, transformers: str, refused: bool
@@ -206,7 +211,7 @@ def test_transformers_too_old_for_us_is_refused(
         return
     with pytest.raises(ImportError) as error:
         host.installed_host()
-    newest = {"0.9.5": "5.6.0", "0.9.6": "5.8.0"}[version]
+    newest = {"0.9.5": "5.6.0", "0.9.6.dev0": "5.8.0"}[version]
     assert f"{transformers} is installed" in str(error.value)
     assert f"pip install transformers=={newest}" in str(error.value) and "VISTADPO_AUTOLOAD=0" in str(error.value)
 
@@ -214,7 +219,7 @@ def test_transformers_too_old_for_us_is_refused(
 def test_what_a_host_has_mended_is_not_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     """The patch itself, on a copy of the host's templates: which of them refuse a second video, a late picture."""
     refusing = {known.version: refusing_templates(monkeypatch, known) for known in (FIRST, NEXT)}
-    assert refusing == {"0.9.5": {"intern_vl", "qwen3_vl", "qwen3_5"}, "0.9.6": {"intern_vl"}}
+    assert refusing == {"0.9.5": {"intern_vl", "qwen3_vl", "qwen3_5"}, "0.9.6.dev0": {"intern_vl"}}
 
 
 def refusing_templates(monkeypatch: pytest.MonkeyPatch, known: host.HostVersion) -> set[str]:
@@ -241,18 +246,32 @@ def test_every_refusal_names_a_fault_of_the_table_and_none_is_left_over() -> Non
     assert [family.name for family in families() if (family.fault is None) != (family.refusal is None)] == []
 
 
+def pins() -> dict[str, dict[str, str]]:
+    """What each constraint file pins, by the version of the host in it."""
+    files = [
+        dict(line.split("==") for line in path.read_text().splitlines() if "==" in line and not line.startswith("#"))
+        for path in PACKAGE.parent.glob("constraints*.txt")
+    ]
+    return {pinned["llamafactory"]: pinned for pinned in files}
+
+
 def test_pip_is_told_the_same() -> None:
-    """pyproject.toml and constraints.txt against the table, and the table's ceiling against the host's own word."""
-    root = PACKAGE.parent
-    declared = re.search(r"^dependencies = \[(.*?)^\]", (root / "pyproject.toml").read_text(), re.S | re.M).group(1)
+    """pyproject.toml and the constraint files against the table, and the table against the host's own word."""
+    project = (PACKAGE.parent / "pyproject.toml").read_text()
+    declared = re.search(r"^dependencies = \[(.*?)^\]", project, re.S | re.M).group(1)
     asked = {one.name: one.specifier for one in map(Requirement, re.findall(r'^ *"(.+)",', declared, re.M))}
-    pinned = dict(line.split("==") for line in (root / "constraints.txt").read_text().splitlines() if "==" in line)
     for known in host.HOSTS:
         assert known.version in asked["llamafactory"]
         assert all(version in asked["transformers"] for version in known.transformers)
-    oldest, newest = host.installed_host().transformers
+    for known in {*host.HOSTS, NEXT}:
+        oldest, newest = map(Version, known.transformers)
+        assert oldest <= Version(pins()[known.version]["transformers"]) <= newest
     assert "5.5.4" not in asked["transformers"] and "0.9.4" not in asked["llamafactory"]
-    assert Version(oldest) <= Version(pinned["transformers"]) <= Version(newest)
-    assert pinned["llamafactory"] == host.installed_host().version
     own = {one.name: one.specifier for one in map(Requirement, importlib.metadata.requires("llamafactory"))}
-    assert f"<={newest}" in str(own["transformers"])
+    assert f"<={host.installed_host().transformers[1]}" in str(own["transformers"])
+
+
+def test_constraint_files_differ_by_host_and_transformers_alone() -> None:
+    """So that a test which fails under one of them fails because of these two."""
+    first, other = (set(pins()[known.version].items()) for known in (FIRST, NEXT))
+    assert {name for name, _ in first ^ other} == {"llamafactory", "transformers"}

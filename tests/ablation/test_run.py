@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import json
 import os
 import signal
@@ -58,7 +59,7 @@ def test_every_run_is_trained_and_judged(finished: Path) -> None:
         assert trial["command"].startswith("llamafactory-cli train ")
         assert Path(trial["command"].split()[-1]).is_file()
     assert all((finished / "out" / name).stat().st_size for name in FILES)
-    assert found["versions"]["llamafactory"] == "0.9.5"
+    assert found["versions"]["llamafactory"] == importlib.metadata.version("llamafactory")
     assert found["recipe"]["seeds"] == list(SEEDS)
 
 

@@ -1,8 +1,8 @@
 """`flash_attn: fa2` under transformers 5.6.0, whose flash attention takes models without attention sinks for broken.
 
 It calls `s_aux.to(...)` on the sinks of every model, also where there are none (`s_aux=None`, as in all our families),
-and fails with "'NoneType' object has no attribute 'to'" in the first forward. 5.6.1 asks first; the host allows 5.6.0
-at most. Here such a model hands over a stand-in whose `to` is None, which is what 5.6.1 passes on.
+and fails with "'NoneType' object has no attribute 'to'" in the first forward. 5.6.1 asks first; LLaMA-Factory
+0.9.5 allows 5.6.0 at most. Here such a model hands over a stand-in whose `to` is None, which is what 5.6.1 passes on.
 """
 
 from __future__ import annotations

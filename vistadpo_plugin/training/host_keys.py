@@ -51,7 +51,7 @@ _TRAINING = {
     "label_smoothing_factor": _Refused(0.0, f"{_OTHER_LOSS}; `dpo_label_smoothing` is meant for preferences"),
 }
 _TUNING = {
-    "use_hyper_parallel": _Refused(False, "is for `stage: sft` alone and has no effect here"),
+    "use_hyper_parallel": _Refused(False, "is for other stages and has no effect here"),
     "use_dft_loss": _Refused(False, _OTHER_LOSS),
     "use_asft_loss": _Refused(False, _OTHER_LOSS),
     "use_eaft_loss": _Refused(False, _OTHER_LOSS),
