@@ -251,6 +251,7 @@ def fast_step(
     change: Callable[[Scorer], None] | None = None,
     ftx: float = 0.0,
     ld_alpha: float | None = None,
+    outside: float = 1.0,
 ) -> Fast:
     """One step. `reference` None: the policy without its adapter. `change` may watch the scorer before it starts."""
     if "forest" in batch["groups"][0]:
@@ -270,8 +271,8 @@ def fast_step(
     with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
         known = Reference(policy, scorer, reference, reference)(policy, batch, encoded)
         scores = scorer(policy, batch, encoded, known)
-    objective = Objective.of(VistaArguments(), 0.1, "sigmoid", 0.0, ftx, ld_alpha)
-    results = objective(scores, known.log_probs, batch)
+    objective = Objective.of(VistaArguments(vista_outside_phrases=outside), 0.1, "sigmoid", 0.0, ftx, ld_alpha)
+    results = objective(scores, known, batch)
     rows = 1 + max(int(scored["row"].max()) for scored in batch["terms"].values())
     (objective.total(results, rows).sum() / rows).backward()
     return Fast(

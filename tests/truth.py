@@ -88,11 +88,15 @@ def slow_step(
     padding: list[int] | None = None,
     ftx: float = 0.0,
     ld_alpha: float = 1.0,
+    phrases: dict[int, list[int]] | None = None,
+    outside: float = 1.0,
 ) -> Slow:
     """One step of VistaDPO with the default weights, beta 0.1: `terms` has (row, numbers of the sequences) of each.
 
     Number -1 stands for an irrelevant answer that is not there; behind it come the others of a list of rejected ones,
-    weighed as `LISTED` says. `ftx` and `ld_alpha` are the host's `pref_ftx` and `ld_alpha`.
+    weighed as `LISTED` says. `ftx` and `ld_alpha` are the host's `pref_ftx` and `ld_alpha`. `phrases` are
+    places of the answer tokens that are in a phrase, by sequences that have any: all others of these weigh `outside` in
+    every term but the token term.
     """
     said = one_by_one(policy, sequences, padding)
     with torch.no_grad():
@@ -110,12 +114,19 @@ def slow_step(
         public = min(len(words[one]) for one in compared if one >= 0)
         return singly[number][:public].sum() + ld_alpha * singly[number][public:].sum()
 
+    def in_phrases(number: int) -> torch.Tensor:
+        """The log-ratio of an answer, token by token."""
+        weighs = [1.0 if place in phrases[number] else outside for place in range(len(words[number]))]
+        return sum(w * (p - q) for w, p, q in zip(weighs, singly[number], alone[number], strict=True))
+
     weights = {"response": 1.0, "video": 1.0, "clip": 0.4, "object": 0.2, "token": 0.1}
     total, losses = torch.zeros((), dtype=torch.float64), {}
     for term, having in terms.items():
         found = []
         for _, numbers in having:
             delta = {number: weighed(number, numbers) - others[number] for number in numbers if number >= 0}
+            if phrases and term != "token":
+                delta |= {number: in_phrases(number) for number in delta if number in phrases}
             first, second = delta[numbers[0]], delta[numbers[1]]
             if term == "response":
                 listed = [numbers[1], *numbers[3:]]

@@ -45,6 +45,12 @@ class VistaArguments:
         metadata={"help": "Pairwise loss of the response, video, clip and object terms: what `pref_loss` says, or one "
                           "of TRL's that it has no name for."},
     )  # fmt: skip
+    vista_outside_phrases: float = field(
+        default=1.0,
+        metadata={"help": "Weight, from 0 to 1, of the tokens outside of an answer's `phrases` in the response, video, "
+                          "clip and object terms; answers without phrases count whole. 1: phrases are ignored. 0: they "
+                          "alone count (RRPO)."},
+    )  # fmt: skip
     vista_token_loss: Literal["tdpo2", "kl"] = field(
         default="tdpo2", metadata={"help": "Token term: TDPO2 (default) or the paper's Eq. 12, the bare KL difference."}
     )
@@ -220,6 +226,7 @@ def check_preference_keys(args: Any) -> None:
             raise ValueError(f"`{key}` is not supported in `stage: vistadpo`; remove it.")
     _check_vista_loss(args)
     _check_anchor(args)
+    _check_phrases(args)
 
 
 def _check_vista_loss(args: Any) -> None:
@@ -258,6 +265,24 @@ def _check_anchor(args: Any) -> None:
         raise ValueError(
             "`ld_alpha` has no effect: of the terms that are on none compares the log-probabilities of two answers. "
             "Remove it."
+        )
+
+
+def _check_phrases(args: Any) -> None:
+    outside = args.vista_outside_phrases
+    if outside > 1:
+        raise ValueError(f"`vista_outside_phrases` is {outside!r}; allowed: from 0 to 1.")
+    if outside == 1:
+        return
+    if args.terms == ("token",):
+        raise ValueError(
+            f"`vista_outside_phrases: {outside:g}` has no effect: the token term takes whole answers, and every other "
+            "term is off. Remove it."
+        )
+    if args.ld_alpha is not None:
+        raise ValueError(
+            "`vista_outside_phrases` and `ld_alpha` both weigh the tokens of answers, and how they would go together is "
+            "not defined: remove one of them."
         )
 
 

@@ -147,6 +147,46 @@ def test_lists_of_rejected_answers_and_the_anchor_equal_the_slow_way(
     assert_alike(fast(made, step, "lora", row_tokens, **keys), truth)
 
 
+def marked(step: Step) -> tuple[Step, dict[int, list[int]]]:
+    """The step with phrases in about two of three of its answers, the same tokens in all sequences of one answer."""
+    phrases: dict[int, list[int]] = {}
+    for number, sequence in enumerate(step.sequences):
+        places = [place for place in range(len(sequence.answer_ids) - 1) if sum(sequence.answer_ids[: place + 1]) % 2]
+        if places and sum(sequence.answer_ids) % 3:
+            phrases[number] = places
+    sequences = [
+        dataclasses.replace(one, outside=frozenset(range(len(one.answer_ids))).difference(phrases[number]))
+        if number in phrases
+        else one
+        for number, one in enumerate(step.sequences)
+    ]
+    return dataclasses.replace(step, sequences=sequences), phrases
+
+
+@pytest.mark.parametrize("outside", [0.0, 0.25])
+@pytest.mark.parametrize("row_tokens", [ONE_ROW, SMALL_ROWS, SEPARATE])
+@pytest.mark.parametrize("family", ["video_llava", "qwen"])
+def test_phrases_equal_the_slow_way(
+    families: dict[str, Family], family: str, row_tokens: int | None, outside: float
+) -> None:
+    """Answers of which some have phrases, with the anchor, which takes whole answers as the token term does."""
+    made = families[family]
+    step, phrases = marked(steps.random_step(made, 0, listed=True))
+    for term in ("response", "video", "clip", "object", "token"):
+        named = {number in phrases for _, numbers in step.terms[term] for number in numbers if number >= 0}
+        assert True in named, term
+    assert 0 < len(phrases) < len(step.sequences)
+    policy = steps.make_policy(made.load(), "lora").double().train()
+    keys = {"ftx": 0.5, "outside": outside}
+    slow = (made.load().double(), step.plain(made, torch.float64), step.terms, step.rows)
+    truth = slow_step(policy, *slow, phrases=phrases, **keys)
+    whole = slow_step(policy, *slow, ftx=0.5)
+    changed = {term: (truth.losses[term] - loss).abs().max() for term, loss in whole.losses.items()}
+    assert changed.pop("token") == 0 and min(changed.values()) > 1e-3
+    error, name = worst(fast(made, step, "lora", row_tokens, **keys), truth)
+    assert error < TOLERANCE, (name, error)
+
+
 @pytest.mark.parametrize("row_tokens", [ONE_ROW, SEPARATE])
 @pytest.mark.parametrize("family", ["video_llava", "qwen"])
 def test_float32_differs_by_rounding_alone(families: dict[str, Family], family: str, row_tokens: int | None) -> None:

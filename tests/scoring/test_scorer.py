@@ -167,20 +167,23 @@ def test_scores_keep_their_order_across_groups(dtype: torch.dtype) -> None:
         def forward(self, input_ids: torch.Tensor, **_: Any) -> Any:
             return type("Output", (), {"logits": self.head(torch.zeros(*input_ids.shape, 1, dtype=dtype))})
 
-    def group(rows: list[int], columns: list[int], tokens: list[int], numbers: list[int], term: list[int]) -> Any:
+    def group(
+        rows: list[int], columns: list[int], tokens: list[int], numbers: list[int], term: list[int], outside: list[int]
+    ) -> Any:
         others = [place for place in range(len(rows)) if place not in term]
         places = [numbers[:index].count(number) for index, number in enumerate(numbers)]
         named = {"row": rows, "column": columns, "token": tokens, "sequence": numbers, "place": places}
         named |= {"token_term": term, "others": others}
         answers = {name: torch.tensor(values, dtype=torch.long) for name, values in named.items()}
+        answers["outside"] = torch.tensor([place in outside for place in range(len(rows))])
         return {"input_ids": torch.zeros(2, 3, dtype=torch.long), "views": [], "answers": answers}
 
     batch = {
         "sequences": 3,
         "views": [],
         "groups": [
-            group([0, 0, 1], [0, 1, 0], [1, 1, 0], [2, 2, 0], []),
-            group([0, 0], [1, 2], [1, 2], [1, 1], [0, 1]),
+            group([0, 0, 1], [0, 1, 0], [1, 1, 0], [2, 2, 0], [], [1]),
+            group([0, 0], [1, 2], [1, 2], [1, 1], [0, 1], [0, 1]),
         ],
     }
     model = Favourite()
@@ -191,9 +194,11 @@ def test_scores_keep_their_order_across_groups(dtype: torch.dtype) -> None:
     torch.testing.assert_close(scores.log_probs, torch.stack([sixth, half + sixth, 2 * half]))
     assert scores.tokens.tolist() == [1, 2, 2]
     assert scores.kl.tolist() == [0, 0, 0]
+    of_outside = scores.singly.sum_outside(scores.singly.log_probs, 3)
+    torch.testing.assert_close(of_outside, torch.stack([torch.tensor(0.0), half + sixth, half]))
     assert [tuple(states.shape) for states in scores.hidden] == [(0, 1), (2, 1)]
 
-    reference = ReferenceScores(scores.log_probs, scores.hidden, lambda hidden: torch.zeros(len(hidden), 4))
+    reference = ReferenceScores(scores.log_probs, of_outside, scores.hidden, lambda hidden: torch.zeros(len(hidden), 4))
     kl = scorer(model, batch, Encoded(), reference).kl
     each = -torch.tensor(4.0).log() - (half + 3 * sixth) / 4
     torch.testing.assert_close(kl, torch.stack([torch.tensor(0.0), 2 * each, torch.tensor(0.0)]))

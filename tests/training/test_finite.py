@@ -137,15 +137,15 @@ def test_every_score_of_the_reference_is_looked_at() -> None:
     answers = {"sequence": torch.tensor([0, 1, 1, 2, 3, 3]), "token_term": torch.tensor([1, 2, 4, 5])}
     names = [(0, "full/chosen"), (0, "full/rejected"), (1, "full/chosen"), (1, "full/rejected")]
     batch = {"where": ["rows.jsonl:1", "rows.jsonl:2"], "names": names, "groups": [{"answers": answers}]}
-    fine = ReferenceScores(torch.zeros(4), [torch.zeros(4, 8)], None)
+    fine = ReferenceScores(torch.zeros(4), torch.zeros(4), [torch.zeros(4, 8)], None)
     check_reference(fine, batch)
     states = torch.zeros(4, 8)
     states[2, 7] = float("nan")
     with pytest.raises(FloatingPointError, match="take them: rows.jsonl:2, full/rejected[.]"):
-        check_reference(ReferenceScores(fine.log_probs, [states], None), batch)
+        check_reference(ReferenceScores(fine.log_probs, fine.outside, [states], None), batch)
     log_probs = torch.tensor([0.0, 0.0, -float("inf"), 0.0])
     with pytest.raises(FloatingPointError, match="take them: rows.jsonl:2, full/chosen[.]"):
-        check_reference(ReferenceScores(log_probs, fine.hidden, None), batch)
+        check_reference(ReferenceScores(log_probs, fine.outside, fine.hidden, None), batch)
 
 
 def test_broken_weights_are_found_among_trained_ones_only() -> None:

@@ -7,12 +7,17 @@ import torch
 from torch import tensor
 
 from vistadpo_plugin.scoring.answer_head import AnswerHead, AnswerRequest
-from vistadpo_plugin.scoring.scorer import AnswerTokens, Scores
+from vistadpo_plugin.scoring.scorer import AnswerTokens, ReferenceScores, Scores
 from vistadpo_plugin.training import losses
 from vistadpo_plugin.training.objective import Objective
 
 # Of the single tokens only `ld_alpha` takes note.
-UNUSED = AnswerTokens(tensor([]), tensor([], dtype=torch.long), tensor([], dtype=torch.long))
+NONE = tensor([], dtype=torch.long)
+UNUSED = AnswerTokens(tensor([]), NONE, NONE, NONE.bool())
+
+
+def known(log_probs: torch.Tensor, outside: torch.Tensor | float = 0.0) -> ReferenceScores:
+    return ReferenceScores(log_probs, torch.zeros_like(log_probs) + outside, [], None)
 
 
 def close(actual: torch.Tensor, expected: list[float]) -> None:
@@ -124,7 +129,7 @@ def test_token_term_against_the_whole_vocabulary_in_float64(vista) -> None:
     policy = Scores(log_probs("policy"), tensor([5, 5]), torch.stack([divergence(0), divergence(1)]), [], UNUSED)
     batch = {"terms": {"token": {"row": tensor([0]), "sequences": tensor([[0, 1]])}}}
     objective = Objective.of(vista(vista_token_alpha=0.5), beta=0.1, kind="sigmoid", label_smoothing=0.0)
-    result = objective(policy, log_probs("reference"), batch)["token"]
+    result = objective(policy, known(log_probs("reference")), batch)["token"]
 
     p = {side: torch.exp(values) / torch.exp(values).sum(-1, keepdim=True) for side, values in logits.items()}
     delta, kl = [], []
@@ -145,7 +150,7 @@ def test_ipo_margins_are_means_over_answer_tokens(vista) -> None:
     policy = Scores(tensor([-4.0, -8.0]), tensor([3, 2]), tensor([0.0, 0.0]), [], UNUSED)
     reference = tensor([-10.0, -10.0])
     batch = {"terms": {"video": {"row": tensor([0]), "sequences": tensor([[0, 1]])}}}
-    result = Objective.of(vista(), 0.1, "ipo", 0.0)(policy, reference, batch)["video"]
+    result = Objective.of(vista(), 0.1, "ipo", 0.0)(policy, known(reference), batch)["video"]
     close(result.margin, [1.0])
     close(result.loss, [16.0])
 

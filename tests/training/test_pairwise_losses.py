@@ -9,7 +9,7 @@ import torch
 from llamafactory.train.dpo.trainer import DPOTrainer
 
 from vistadpo_plugin.arguments import SMOOTHED
-from vistadpo_plugin.scoring.scorer import AnswerTokens, Scores
+from vistadpo_plugin.scoring.scorer import AnswerTokens, ReferenceScores, Scores
 from vistadpo_plugin.training import losses
 from vistadpo_plugin.training.objective import Objective
 
@@ -66,12 +66,13 @@ def test_every_term_but_the_token_term_takes_it(vista, kind: str, smoothing: flo
     video: 2 against 1, clip: 5 against -3; the token term is -log s(0.1 * (2 + 3)) whatever the loss."""
     gained, tokens = torch.tensor([2.0, -3.0, 5.0, 1.0]), torch.tensor([1, 2, 3, 4])
     none = torch.zeros(0, dtype=torch.long)
-    policy = Scores(gained - 50, tokens, torch.zeros(4), [], AnswerTokens(torch.zeros(0), none, none))
+    policy = Scores(gained - 50, tokens, torch.zeros(4), [], AnswerTokens(torch.zeros(0), none, none, none.bool()))
+    reference = ReferenceScores(torch.full((4,), -50.0), torch.zeros(4), [], None)
     row = torch.tensor([0])
     sides = {"response": [0, 1, 2], "video": [0, 3], "clip": [2, 1], "token": [0, 1]}
     batch = {"terms": {term: {"row": row, "sequences": torch.tensor([numbers])} for term, numbers in sides.items()}}
     batch["terms"]["response"]["weights"] = torch.tensor([[1.0]])
-    found = Objective.of(vista(), 0.1, kind, smoothing)(policy, torch.full((4,), -50.0), batch)
+    found = Objective.of(vista(), 0.1, kind, smoothing)(policy, reference, batch)
     compared = {"response": (2.0, -0.6), "video": (2.0, 1.0), "clip": (5.0, -3.0)}
     if kind == "ipo":  # means over tokens
         compared = {"response": (2.0, 0.7 * -1.5 + 0.3 * 5 / 3), "video": (2.0, 0.25), "clip": (5 / 3, -1.5)}

@@ -10,8 +10,8 @@ from vistadpo_plugin.data.rows.values import Box, read_box
 TO_NATIVE = {"rejected_2": "rejected_irrelevant", "frame": "keyframe", "bbox": "box"}
 PATH_FIELDS = ("video", "clip_w", "clip_l", "keyframe", "rejected_video", "rejected_clip", "rejected_keyframe")
 ORDER = (
-    "id", "video", "prompt", "chosen", "rejected", "rejected_weights", "rejected_irrelevant", "event", "clip_w",
-    "clip_l", "keyframe", "box", "rejected_video", "rejected_clip", "rejected_keyframe", "holds_in_rejected_view",
+    "id", "video", "prompt", "chosen", "rejected", "rejected_weights", "rejected_irrelevant", "phrases", "event",
+    "clip_w", "clip_l", "keyframe", "box", "rejected_video", "rejected_clip", "rejected_keyframe", "holds_in_rejected_view",
     "group",
 )  # fmt: skip
 

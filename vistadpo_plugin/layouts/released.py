@@ -20,6 +20,9 @@ from vistadpo_plugin.layouts.paths import FolderNames, Rebase
 
 ORDER = ("id", "video", "prompt", "chosen", "rejected", "rejected_2", "bbox", "clip_w", "clip_l", "frame")
 
+HELD = ("chosen", "rejected", "rejected_irrelevant")
+"""The answers that the layout has a place for."""
+
 LOST_SECONDS = "its event is frames now, the seconds are not kept"
 LOST_EVENTS = "several events: clip_w holds their frames as one clip"
 LOST_EVENT = "an event without clip folders: clip_w and clip_l go together"
@@ -110,6 +113,8 @@ def _plan(
     if isinstance(made["rejected"], list):
         made["rejected"] = row.rejected
         made.pop("rejected_weights", None)
+        if "phrases" in made:
+            made["phrases"] = {name: made["phrases"][name] for name in made["phrases"] if name in HELD}
         plan.lost += [LOST_REJECTED] if row.more_rejected else []
     if "rejected_irrelevant" in made:
         made["rejected_2"] = made.pop("rejected_irrelevant")

@@ -145,10 +145,14 @@ def describe_unseen(shown: ShownRow, crop: bool) -> str | None:
 
 
 def list_texts(row: Row | None) -> dict[str, str]:
-    """Prompt and answers by name; none for a row that could not be read."""
+    """Prompt and answers by name, and what is marked in them; none for a row that could not be read."""
     if row is None:
         return {}
-    return {"prompt": row.prompt, **row.answers}
+    marked = [
+        f"{name}: {', '.join(row.answers[name][start:end] for start, end in spans)}"
+        for name, spans in row.phrases.items()
+    ]
+    return {"prompt": row.prompt, **row.answers} | ({"phrases": "; ".join(marked)} if marked else {})
 
 
 def describe_term(term: str, shown: ShownRow, view_keys: ViewKeys) -> str | None:

@@ -11,12 +11,13 @@ from typing import Any
 
 from accelerate import Accelerator
 from llamafactory.extras import logging
+from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 from transformers import TrainerCallback
 
 from vistadpo_plugin.data.batches.collator import VistaCollator
-from vistadpo_plugin.data.batches.known_scores import ViewScores
+from vistadpo_plugin.data.batches.known_scores import ViewScores, of_outside
 from vistadpo_plugin.data.batches.pairing import PairedRows, PairedSampler, Pick
 from vistadpo_plugin.reference.cache import ReferenceCache
 from vistadpo_plugin.scoring.scorer import ReferenceScores
@@ -135,15 +136,23 @@ class FillReferenceCache(TrainerCallback):
 def _by_row(batch: dict[str, Any], scores: ReferenceScores) -> list[dict[str, ViewScores]]:
     """The scores of a batch row by row, by view."""
     rows: list[dict[str, ViewScores]] = [defaultdict(lambda: ViewScores({}, {})) for _ in batch["rows"]]
-    log_probs = scores.log_probs.tolist()
+    log_probs, outside = scores.log_probs.tolist(), scores.outside.tolist()
+    marked = {n for group in batch["groups"] for n in _owners(group, "outside").tolist()}
     for number, (place, name) in enumerate(batch["names"]):
         view, answer = name.split("/")
         rows[place][view].log_probs[answer] = log_probs[number]
+        if number in marked:
+            rows[place][view].log_probs[of_outside(answer)] = outside[number]
     for group, hidden in zip(batch["groups"], scores.hidden, strict=True):
         hidden = hidden.cpu()
-        owners = group["answers"]["sequence"][group["answers"]["token_term"]]
+        owners = _owners(group, "token_term")
         for number in owners.unique().tolist():
             place, name = batch["names"][number]
             view, answer = name.split("/")
             rows[place][view].hidden[answer] = hidden[owners == number]
     return rows
+
+
+def _owners(group: dict[str, Any], which: str) -> Tensor:
+    """The sequences to which those tokens of a group belong that `which` points to."""
+    return group["answers"]["sequence"][group["answers"][which]]

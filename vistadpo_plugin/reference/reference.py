@@ -43,14 +43,15 @@ class Reference:
     def __call__(self, model: Any, batch: dict[str, Any], encoded: Encoded) -> ReferenceScores:
         """`model` is the (wrapped) policy; `encoded` the batch's views as far as they are encoded."""
         if "reference" in batch:
-            return ReferenceScores(batch["reference"]["log_probs"], batch["reference"]["hidden"], self.head)
+            return ReferenceScores(**batch["reference"], head=self.head)
         with torch.no_grad(), self._adapter_off(), evaluating(self.scored):
             scores = self.scorer(
                 model if self.ref_model is None else self.ref_model,
                 batch,
                 encoded if self.shares_views else Encoded(),
             )
-        return ReferenceScores(scores.log_probs, scores.hidden, self.head)
+        outside = scores.singly.sum_outside(scores.singly.log_probs, batch["sequences"])
+        return ReferenceScores(scores.log_probs, outside, scores.hidden, self.head)
 
     def _adapter_off(self) -> AbstractContextManager:
         return adapter_off(self.unwrapped) if self.ref_model is None else nullcontext()

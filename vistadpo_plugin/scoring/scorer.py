@@ -23,12 +23,17 @@ from vistadpo_plugin.scoring.view_features import Encoded, Evenly, ViewFeatures
 
 @dataclass
 class AnswerTokens:
-    """The N answer tokens of a batch: `log_probs` float32 (N,), the `sequence` int64 (N,) each belongs to, and its
-    `place` int64 (N,) there, from 0."""
+    """The N answer tokens of a batch: `log_probs` float32 (N,), the `sequence` int64 (N,) each belongs to, its `place`
+    int64 (N,) there, from 0, and whether it is `outside` bool (N,) of the phrases that are marked in its answer."""
 
     log_probs: Tensor
     sequence: Tensor
     place: Tensor
+    outside: Tensor
+
+    def sum_outside(self, values: Tensor, sequences: int) -> Tensor:
+        """Sums (S,) of `values` (N,) over the tokens outside of phrases; 0 for answers without phrases."""
+        return values.new_zeros(sequences).index_add(0, self.sequence, torch.where(self.outside, values, 0))
 
 
 @dataclass
@@ -53,11 +58,12 @@ class Scores:
 class ReferenceScores:
     """What the objective needs of the reference.
 
-    `log_probs` float32 (S,); `hidden` as in `Scores`; `head` makes logits of them (None: the policy's own head, which
-    is frozen).
+    `log_probs` float32 (S,), and what tokens `outside` of phrases have in them, float32 (S,); `hidden` as in `Scores`;
+    `head` makes logits of them (None: the policy's own head, which is frozen).
     """
 
     log_probs: Tensor
+    outside: Tensor
     hidden: list[Tensor]
     head: Callable[[Tensor], Tensor] | None
 
@@ -93,7 +99,7 @@ class Scorer:
                 request.reference, request.reference_head = reference.hidden[number], reference.head
             per_token = self._forward(model, batch["views"], group, encoded, request, _share(agreement, number))
             hidden.append(request.hidden)
-            singly.append((per_token[0], answers["sequence"], answers["place"]))
+            singly.append((per_token[0], answers["sequence"], answers["place"], answers["outside"]))
             sums = sums.index_add(1, answers["sequence"], per_token)
             tokens = tokens.index_add(0, answers["sequence"], torch.ones_like(answers["sequence"]))
         if agreement is not None:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from vistadpo_plugin.arguments import VistaArguments
-from vistadpo_plugin.scoring.scorer import Scores
+from vistadpo_plugin.scoring.scorer import ReferenceScores, Scores
 from vistadpo_plugin.training import losses
 
 SFT_LOSS = "vista/sft_loss"
@@ -35,7 +35,8 @@ class Objective:
 
     `weights` are those of the terms, 0 for one that is off. `beta`, `label_smoothing`, `ftx` and `ld_alpha` are the
     host's `pref_beta`, `dpo_label_smoothing`, `pref_ftx` and `ld_alpha`; `kind` names the pairwise loss, see
-    `losses.preference_loss`. The others are keys of `VistaArguments`.
+    `losses.preference_loss`. `outside` is the weight of tokens outside of an answer's phrases, where it has any. The
+    others are keys of `VistaArguments`.
     """
 
     weights: dict[str, float]
@@ -48,6 +49,7 @@ class Objective:
     label_smoothing: float
     ftx: float = 0.0
     ld_alpha: float | None = None
+    outside: float = 1.0
 
     @classmethod
     def of(
@@ -71,6 +73,7 @@ class Objective:
             label_smoothing,
             ftx,
             ld_alpha,
+            vista.vista_outside_phrases,
         )
 
     @property
@@ -78,26 +81,37 @@ class Objective:
         """The terms that are on."""
         return tuple(term for term, weight in self.weights.items() if weight > 0)
 
-    def __call__(self, policy: Scores, reference: Tensor, batch: dict[str, Any]) -> dict[str, TermResult]:
-        """Every term that is on, in the order of `arguments.TERMS`, over the rows that have it.
-
-        `reference` float32 (S,): the reference's log-probabilities of the sequences.
-        """
+    def __call__(self, policy: Scores, reference: ReferenceScores, batch: dict[str, Any]) -> dict[str, TermResult]:
+        """Every term that is on, in the order of `arguments.TERMS`, over the rows that have it."""
+        outside, tokens = self._outside_phrases(policy, reference)
         results = {}
         for term, scored in batch["terms"].items():
             row, sequences = scored["row"], scored["sequences"]
             log_probs = self._policy_log_probs(term, policy, sequences)
+            delta = log_probs - reference.log_probs
             if term == "token":
-                results[term] = self._token(row, sequences, log_probs - reference, policy.kl)
+                results[term] = self._token(row, sequences, delta, policy.kl)
                 continue
-            delta = log_probs - reference
+            delta = delta - outside
             if self.kind == "ipo":
-                delta = delta / policy.tokens
+                delta = delta / tokens
             if term == "response":
                 results[term] = self._response(row, sequences, scored["weights"], delta, policy, log_probs)
             else:
                 results[term] = self._pairwise(row, delta[sequences[:, 0]], delta[sequences[:, 1]], {})
         return results
+
+    def _outside_phrases(self, policy: Scores, reference: ReferenceScores) -> tuple[Tensor | float, Tensor]:
+        """What phrases take off the log-ratios of answers, (S,), and how many tokens are left in them, (S,).
+
+        A token outside weighs `outside` where it weighed 1, so that much less of it is in the log-ratio.
+        """
+        if self.outside == 1:
+            return 0.0, policy.tokens
+        singly, sequences = policy.singly, len(policy.tokens)
+        delta = singly.sum_outside(singly.log_probs, sequences) - reference.outside
+        tokens = singly.sum_outside(torch.ones_like(singly.log_probs), sequences)
+        return (1 - self.outside) * delta, policy.tokens - (1 - self.outside) * tokens
 
     def _policy_log_probs(self, term: str, policy: Scores, sequences: Tensor) -> Tensor:
         """log p (S,) as the term takes it: with `ld_alpha` what is longer than its shortest answer counts less.

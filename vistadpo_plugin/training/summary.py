@@ -87,6 +87,18 @@ def summarize(
     return "\n".join(lines)
 
 
+def phrase_report(marked: int, rows: int, outside: float) -> str | None:
+    """What comes of the phrases that are marked in the answers of `marked` rows; None where there is nothing to say."""
+    if outside == 1:
+        return f"`phrases` of {plural(marked, 'row')} are ignored: `vista_outside_phrases` is 1." if marked else None
+    if not marked:
+        return f"No row has `phrases`: `vista_outside_phrases: {outside:g}` has no effect on these {plural(rows, 'row')}."
+    return (
+        f"{marked} of {plural(rows, 'row')} have `phrases`: in the answers that they mark, tokens outside of them weigh "
+        f"{outside:g}."
+    )
+
+
 def control_report(kinds: TokenKinds, rows: Iterable[tuple[str, str]]) -> str | None:
     """What is said of all rows, given as (where, column); None when no text holds a control token."""
     counts: Counter[tuple[str, str]] = Counter()

@@ -196,7 +196,7 @@ class VistaDPOTrainer(CustomDPOTrainer):
         encoded = Encoded()
         reference = self.reference(model, batch, encoded)
         policy = self.scorer(model, batch, encoded, reference)
-        results = self.objective(policy, reference.log_probs, batch)
+        results = self.objective(policy, reference, batch)
         self.unchecked.append(Scored.of(results, batch["where"], policy, reference))
         return results
 

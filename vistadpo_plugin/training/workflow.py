@@ -41,7 +41,7 @@ from vistadpo_plugin.training.bad_rows import SkippedRows, report_bad_rows, row_
 from vistadpo_plugin.training.host_keys import refuse_host_keys
 from vistadpo_plugin.training.objective import Objective
 from vistadpo_plugin.training.resume import settle_resume
-from vistadpo_plugin.training.summary import control_report, summarize, term_rows
+from vistadpo_plugin.training.summary import control_report, phrase_report, summarize, term_rows
 from vistadpo_plugin.training.trainer import VistaDPOTrainer
 
 logger = logging.get_logger("llamafactory.vistadpo")
@@ -148,6 +148,7 @@ def prepare(
         skipped=skipped if training_args.should_save else None,
         tokenized_path=data_args.tokenized_path,
         mates=finetuning_args.vista_mates,
+        outside_phrases=finetuning_args.vista_outside_phrases,
     )
     datasets = {name: _paired(name, dataset, check) for name, dataset in dataset_module.items()}
     model = load_model(tokenizer, model_args, finetuning_args, trainable)
@@ -275,6 +276,7 @@ class RowCheck:
     skipped: SkippedRows | None
     tokenized_path: str | None
     mates: str = "random"
+    outside_phrases: float = 1.0
 
 
 def _paired(name: str, dataset: Any, check: RowCheck) -> PairedRows | dict[str, PairedRows]:
@@ -296,6 +298,9 @@ def _paired(name: str, dataset: Any, check: RowCheck) -> PairedRows | dict[str, 
     controls = control_report(check.kinds, zip(dataset["where"], dataset["added_tokens"], strict=True))
     if controls is not None:
         logger.warning_rank0(controls)
+    phrases = phrase_report(sum(map(bool, dataset["phrases"])), len(dataset), check.outside_phrases)
+    if phrases is not None:
+        logger.info_rank0(phrases)
     described = check.frames.describe()
     alike = None if rows.alike is None else rows.alike.describe()
     named = name.replace("_", " ")

@@ -78,6 +78,11 @@ KINDS = {
         "`rejected_weights` is not one number for each answer of a list, together 1",
         "Write as many numbers above 0 as `rejected` has answers, or leave it out: they count alike then.",
     ),
+    "bad-phrases": Kind(
+        ERROR,
+        "`phrases` names a phrase that is not in its answer, or is there several times",
+        "Copy it from the answer to the letter, longer where it comes up again, or give its characters `[start, end]`.",
+    ),
     "bad-event": Kind(
         ERROR,
         "`event` is no interval of seconds",

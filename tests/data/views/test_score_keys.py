@@ -44,6 +44,7 @@ def row(tmp_path: Path) -> dict[str, Any]:
         "irrelevant_ids": [],
         "more_rejected": "",
         "rejected_weights": "",
+        "phrases": "",
         "text_tokens": 12,
         "error": "",
     }
@@ -72,7 +73,7 @@ def test_the_same_row_has_the_same_keys_and_each_view_its_own(keys: Callable[...
     assert len(set(keys().values())) == 6
 
 
-ANSWERS = ("chosen_ids", "rejected_ids", "irrelevant_ids", "more_rejected")
+ANSWERS = ("chosen_ids", "rejected_ids", "irrelevant_ids", "more_rejected", "phrases")
 
 
 @pytest.mark.parametrize("column", ["where", "grounded", "prompt", *ANSWERS])

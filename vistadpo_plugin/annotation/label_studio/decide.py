@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from vistadpo_plugin.annotation.label_studio import page
-from vistadpo_plugin.annotation.label_studio.edits import BOX_DROPPED, apply_review
+from vistadpo_plugin.annotation.label_studio.edits import DROPPED, apply_review
 from vistadpo_plugin.annotation.label_studio.reviews import Review, Reviewed, ReviewError
 from vistadpo_plugin.data.rows.schema import RowError, parse_row
 from vistadpo_plugin.datasets.accounting import Account
@@ -44,7 +44,7 @@ def accepted_rows(reviewed: list[Reviewed], keep_annotators: bool, account: Acco
             account.leave_out(UNUSABLE, where, error.message if isinstance(error, RowError) else str(error))
             continue
         for what in changed:
-            account.note(what if what == BOX_DROPPED else f"`{what}` edited", where)
+            account.note(what if what in DROPPED else f"`{what}` edited", where)
         if len({_outcome(each, review) for review in accepting}) > 1:
             account.note(DIFFERENT_EDITS, where)
         if keep_annotators:

@@ -16,9 +16,12 @@ SAME_BOX_PIXELS = 0.05
 
 BOX_DROPPED = "keyframe moved or removed: its box was of another picture and is dropped"
 
+PHRASES_DROPPED = "an answer with marked phrases edited: they were of another text and are dropped"
+DROPPED = (BOX_DROPPED, PHRASES_DROPPED)
+
 
 def apply_review(task: Task, review: Review) -> tuple[str, list[str]]:
-    """The row as JSON text after a review, and what was changed: fields, and `BOX_DROPPED`.
+    """The row as JSON text after a review, and what was changed: fields, and any of `DROPPED`.
 
     Where nothing was changed, the text is the one that was exported. Raises ReviewError.
     """
@@ -28,6 +31,8 @@ def apply_review(task: Task, review: Review) -> tuple[str, list[str]]:
         return task.text, []
     row = task.row_json
     changed = [name for name in page.TEXTS if _apply_text(row, name, review.texts.get(name))]
+    marked = [name for name in changed if (row.get("phrases") or {}).pop(name, None)]
+    changed += [PHRASES_DROPPED] if marked else []
     if set(review.events) != set(task.drafted_events):
         changed.append("event")
         _put(row, "event", _pairs(task, review.events))

@@ -14,7 +14,7 @@ The batch, with S sequences and B rows:
 | terms | for each term that is on: `row` int64 (R,), row within the batch, and `sequences` int64 (R, k), see `SCORED`; -1: none |
 | sequences | S |
 | names | (row within the batch, `view/answer`) of every sequence |
-| reference | with a reference cache: its `log_probs` float32 (S,), and for each group its `hidden` (K, width) |
+| reference | with a reference cache: its `log_probs` and `outside` float32 (S,), see `ReferenceScores`, and for each group its `hidden` (K, width) |
 | views | for each distinct view what the family's processor makes of it |
 | groups | what the model is fed, see `data.batches.groups` |
 """  # noqa: E501
@@ -34,9 +34,9 @@ from PIL import Image
 
 from vistadpo_plugin.data.batches.blame import blaming
 from vistadpo_plugin.data.batches.groups import Bundle, Sequence, packed_groups, same_beginning, separate_groups
-from vistadpo_plugin.data.batches.known_scores import KnownScores
+from vistadpo_plugin.data.batches.known_scores import KnownScores, of_outside
 from vistadpo_plugin.data.rows.lengths import needs_cutoff
-from vistadpo_plugin.data.rows.processor import rejected_weights
+from vistadpo_plugin.data.rows.processor import outside_phrases, rejected_weights
 from vistadpo_plugin.data.rows.schema import RowError
 from vistadpo_plugin.data.views.views import FULL, ViewBuilder, ViewRequest, row_terms, term_views
 
@@ -200,22 +200,24 @@ class VistaCollator(MultiModalDataCollatorForSeq2Seq):
         """What the cache knows of the sequences."""
         wanted = defaultdict(list)
         places = [(place, *name.split("/")) for place, name in batch.names]
-        for place, view, answer in places:
-            wanted[place, view].append(answer)
+        for (place, view, answer), sequence in zip(places, batch.sequences, strict=False):  # no name: the decoy
+            wanted[place, view] += [answer, of_outside(answer)] if sequence.outside else [answer]
         known = {
             (place, view): self.cache.read(batch.rows[place]["reference_keys"][view], answers)
             for (place, view), answers in wanted.items()
         }
-        log_probs = torch.zeros(len(batch.sequences))
+        log_probs, outside = torch.zeros(2, len(batch.sequences))
         for number, (place, view, answer) in enumerate(places):
             log_probs[number] = known[place, view].log_probs[answer]
+            if batch.sequences[number].outside:
+                outside[number] = known[place, view].log_probs[of_outside(answer)]
         hidden = []
         for group in groups:
             answers = group["answers"]
             owners = answers["sequence"][answers["token_term"]].unique_consecutive().tolist()
             states = [known[place, view].hidden[answer] for place, view, answer in (places[one] for one in owners)]
             hidden.append(torch.cat(states) if states else torch.zeros(0, 0))
-        return {"log_probs": log_probs, "hidden": hidden}
+        return {"log_probs": log_probs, "outside": outside, "hidden": hidden}
 
     def _request(self, row: dict[str, Any]) -> ViewRequest | None:
         """The views the row's terms look at, None for a row without a video of its own to take them from."""
@@ -270,6 +272,7 @@ class VistaCollator(MultiModalDataCollatorForSeq2Seq):
         place = len(batch.rows)
         prompts: dict[str, list[int]] = {}
         known: dict[tuple[str | None, str], int] = {}
+        outside = outside_phrases(row)
         for term, pairs in self.scored(row).items():
             for view, answer in pairs:
                 if (view, answer) in known:
@@ -281,7 +284,11 @@ class VistaCollator(MultiModalDataCollatorForSeq2Seq):
                 if view not in prompts:
                     prompts[view] = self._prompt_ids(row, media)
                 known[view, answer] = len(batch.sequences)
-                batch.sequences.append(Sequence(prompts[view], row["answers"][answer], batch.view(media)))
+                batch.sequences.append(
+                    Sequence(
+                        prompts[view], row["answers"][answer], batch.view(media), outside.get(answer, frozenset())
+                    )
+                )
                 batch.names.append((place, f"{view}/{answer}"))
                 self._check_length(row, batch.sequences[-1])
             batch.term_rows[term].append(place)

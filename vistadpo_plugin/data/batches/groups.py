@@ -9,7 +9,7 @@ A *group* is one forward of the model:
 | position_ids | int64 (rows, L), or (axes, rows, L) for families with several; separate rows of other families have none |
 | forest | shared only, see `attention.Forest` |
 | views | numbers of the views in the order in which the rows, or trees, show them |
-| answers | `row`, `column` (N,) of the position that predicts each answer token, `token` (N,), `sequence` (N,) it belongs to, its `place` (N,) there from 0, `token_term` (K,) those of the token term, `others` (N - K,) the rest |
+| answers | `row`, `column` (N,) of the position that predicts each answer token, `token` (N,), `sequence` (N,) it belongs to, its `place` (N,) there from 0, `outside` bool (N,): whether it is outside of the phrases marked in its answer, `token_term` (K,) those of the token term, `others` (N - K,) the rest |
 """  # noqa: E501
 
 from __future__ import annotations
@@ -28,11 +28,13 @@ from vistadpo_plugin.data.batches.prefix_tree import PrefixTree, common_prefix, 
 
 @dataclass(frozen=True)
 class Sequence:
-    """One answer on one view. `view` is its number in the batch, None for text alone."""
+    """One answer on one view. `view` is its number in the batch, None for text alone; `outside` are the places of the
+    answer tokens outside of its phrases, none where it has no phrases."""
 
     prompt_ids: list[int]
     answer_ids: list[int]
     view: int | None
+    outside: frozenset[int] = frozenset()
 
     @property
     def input_ids(self) -> list[int]:
@@ -157,7 +159,7 @@ def _answers(
     sequences: list[Sequence], places: dict[int, tuple[int, np.ndarray]], token_term: set[int]
 ) -> dict[str, Tensor]:
     """Where each answer token is predicted; `places`: row, and column by depth, of the sequences of the group."""
-    rows, columns, tokens, owners, within = [], [], [], [], []
+    rows, columns, tokens, owners, within, outside = [], [], [], [], [], []
     for number, (row, path) in places.items():
         sequence = sequences[number]
         first = max(1, len(sequence.prompt_ids))  # without a prompt nothing predicts the first token
@@ -168,8 +170,10 @@ def _answers(
                 tokens.append(token)
                 owners.append(number)
                 within.append(place - first)
+                outside.append(place - len(sequence.prompt_ids) in sequence.outside)
     compared = [index for index, number in enumerate(owners) if number in token_term]
     others = [index for index, number in enumerate(owners) if number not in token_term]
     named = {"row": rows, "column": columns, "token": tokens, "sequence": owners, "place": within}
     named |= {"token_term": compared, "others": others}
-    return {name: torch.tensor(values, dtype=torch.long) for name, values in named.items()}
+    answers = {name: torch.tensor(values, dtype=torch.long) for name, values in named.items()}
+    return {**answers, "outside": torch.tensor(outside, dtype=torch.bool)}

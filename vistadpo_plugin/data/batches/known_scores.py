@@ -10,9 +10,17 @@ from typing import Protocol
 from torch import Tensor
 
 
+def of_outside(answer: str) -> str:
+    """The name under which is known what an answer's tokens outside of its phrases add to its log-probability."""
+    return f"{answer} outside phrases"
+
+
 @dataclass
 class ViewScores:
-    """The reference on one view of a row: by answer log-probability in nats, and hidden states (tokens, width)."""
+    """The reference on one view of a row: by answer log-probability in nats, and hidden states (tokens, width).
+
+    An answer with phrases has a second log-probability, see `of_outside`.
+    """
 
     log_probs: dict[str, float]
     hidden: dict[str, Tensor]

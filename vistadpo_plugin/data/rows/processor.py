@@ -19,6 +19,7 @@ from vistadpo_plugin.data.rows.grounding import ground
 from vistadpo_plugin.data.rows.schema import FIELD_OF, Row, RowError, parse_row
 from vistadpo_plugin.data.rows.values import VIDEO_PLACEHOLDER, rejected_name
 from vistadpo_plugin.data.tokens.control_tokens import AddedTokens
+from vistadpo_plugin.data.tokens.phrases import NoPlace, phrase_places
 from vistadpo_plugin.data.video.settings import video_settings
 
 ANSWERS = ("chosen", "rejected", "irrelevant")
@@ -37,6 +38,14 @@ def rejected_weights(row: dict[str, Any]) -> list[float]:
     return json.loads(row["rejected_weights"] or "[1.0]")
 
 
+def outside_phrases(row: dict[str, Any]) -> dict[str, frozenset[int]]:
+    """Places of a processed row's answer tokens that are outside of the phrases of their answer; by answer, those
+    without phrases aside."""
+    ids = answer_ids(row)
+    inside = json.loads(row["phrases"] or "{}")
+    return {name: frozenset(range(len(ids[name]))).difference(places) for name, places in inside.items()}
+
+
 class VistaDatasetProcessor(DatasetProcessor):
     """Turn rows into the columns below. A row that cannot be used keeps its place, with `error` set.
 
@@ -49,6 +58,7 @@ class VistaDatasetProcessor(DatasetProcessor):
     | chosen_ids, rejected_ids, irrelevant_ids | answer tokens with the end-of-sequence token; empty: no such answer |
     | more_rejected | JSON of the further lists of answer tokens of a row with several rejected answers; else empty |
     | rejected_weights | JSON of the weights of all its rejected answers, the first included; else empty |
+    | phrases | JSON: by answer the places of its tokens that belong to its phrases; empty for a row without any |
     | text_tokens | tokens of the prompt without its video |
     | added_tokens | JSON of `control_tokens.FoundTokens`: what in the row's texts is more than text to the model |
     | error | why the row cannot be used; empty for a good row |
@@ -136,9 +146,21 @@ class VistaDatasetProcessor(DatasetProcessor):
             **{f"{name}_ids": ids.get(name, []) for name in ANSWERS},
             "more_rejected": json.dumps(more) if more else "",
             "rejected_weights": json.dumps(row.rejected_weights) if more else "",
+            "phrases": "" if row is None else self._phrases(row, ids),
             "text_tokens": len(prompt_ids) - len(placeholder) * (row is not None),
             "added_tokens": self._added_tokens(messages, answers, system, tools),
         }
+
+    def _phrases(self, row: Row, ids: dict[str, list[int]]) -> str:
+        slots = self.template.format_assistant.slots
+        try:
+            places = {
+                name: phrase_places(self.tokenizer, slots, row.answers[name], ids[name], spans)
+                for name, spans in row.phrases.items()
+            }
+        except NoPlace as error:
+            raise RowError(row.where, f"`phrases`: {error}", "bad-phrases") from None
+        return json.dumps(places) if places else ""
 
     def _added_tokens(
         self, messages: list[dict[str, str]], answers: dict[str, str], system: str | None, tools: str | None
@@ -181,6 +203,7 @@ COLUMNS: dict[str, Any] = {
     **{f"{name}_ids": [] for name in ANSWERS},
     "more_rejected": "",
     "rejected_weights": "",
+    "phrases": "",
     "text_tokens": 0,
     "added_tokens": "",
     "error": "",

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from vistadpo_plugin.data.rows import strict_json, values
-from vistadpo_plugin.data.rows.values import Box, RowError, Video
+from vistadpo_plugin.data.rows.values import Box, RowError, Span, Video
 
 FIELDS = (
     "id",
@@ -22,6 +22,7 @@ FIELDS = (
     "rejected",
     "rejected_weights",
     "rejected_irrelevant",
+    "phrases",
     "event",
     "keyframe",
     "box",
@@ -54,10 +55,10 @@ class Row:
 
     Times are seconds on a player's clock, boxes pixels of the original frame, paths as written. `boxes` are
     those that have an area; `has_box` is true when there were any at all. Where `rejected` is a list, `more_rejected`
-    are all but its first; `rejected_weights` are those of the whole list, and add up to 1. `rejected_videos`,
-    `rejected_clips` and `rejected_keyframes` are rejected views of the row's own, any number of them; `holds` names the
-    terms in whose rejected view `chosen` stays true. `notes` are things worth counting once in the log ("a box has no
-    area").
+    are all but its first; `rejected_weights` are those of the whole list, and add up to 1. `phrases` are the characters
+    that are marked in answers, by the names under which those are scored. `rejected_videos`, `rejected_clips` and
+    `rejected_keyframes` are rejected views of the row's own, any number of them; `holds` names the terms in whose
+    rejected view `chosen` stays true. `notes` are things worth counting once in the log ("a box has no area").
     """
 
     id: str
@@ -69,6 +70,7 @@ class Row:
     more_rejected: tuple[str, ...] = ()
     rejected_weights: tuple[float, ...] = (1.0,)
     rejected_irrelevant: str | None = None
+    phrases: dict[str, tuple[Span, ...]] = field(default_factory=dict)
     events: tuple[tuple[float, float], ...] = ()
     keyframe: float | str | None = None
     boxes: tuple[Box, ...] = ()
@@ -143,7 +145,7 @@ def parse_row(source: Any, where: str) -> Row:
             where, "`event` and `clip_w`/`clip_l` both say where the clip is; keep one of them.", "conflicting-fields"
         )
 
-    return Row(
+    read = Row(
         id=values.identifier(row.get("id", where), where),
         where=where,
         video=values.video(row.get("video"), where),
@@ -164,6 +166,7 @@ def parse_row(source: Any, where: str) -> Row:
         group=values.group(row.get("group"), where),
         notes=tuple(notes + box_notes),
     )
+    return replace(read, phrases=_phrases(row.get("phrases"), read))
 
 
 _MAY_BE_EMPTY = ("event", "box", "bbox", "rejected_video", "rejected_clip", "rejected_keyframe")
@@ -227,6 +230,12 @@ def _one_of(row: dict[str, Any], native: str, released: str, where: str) -> Any:
 def _rejected(row: dict[str, Any], where: str) -> dict[str, Any]:
     texts, weights = values.rejected(row.get("rejected"), row.get("rejected_weights"), where)
     return {"rejected": texts[0], "more_rejected": texts[1:], "rejected_weights": weights}
+
+
+def _phrases(value: Any, row: Row) -> dict[str, tuple[Span, ...]]:
+    names = {FIELD_OF.get(name, name): name for name in row.answers}
+    found = values.phrases(value, {name: row.texts[name] for name in names}, row.where)
+    return {names[name]: spans for name, spans in found.items()}
 
 
 def _keyframe(row: dict[str, Any], where: str) -> float | str | None:

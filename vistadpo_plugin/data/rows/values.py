@@ -20,6 +20,9 @@ Video = str | tuple[str, ...]
 Box = tuple[float, float, float, float]
 """x, y, width, height in pixels of the original frame as players show it; (x, y) is the top-left corner."""
 
+Span = tuple[int, int]
+"""Characters of a text, from the first to the one behind the last."""
+
 VIEW_TERMS = ("video", "clip", "object")
 """The terms that hold a preferred view against a rejected one."""
 
@@ -191,6 +194,59 @@ def rejected(value: Any, weights: Any, where: str) -> tuple[tuple[str, ...], tup
             "bad-weights",
         )
     return texts, numbers
+
+
+def phrases(value: Any, answers: dict[str, str], where: str) -> dict[str, tuple[Span, ...]]:
+    """By answer the phrases that are marked in it; `answers` are the row's, by the names of their fields.
+
+    A phrase is a text that its answer holds once, or [start, end) in characters.
+    """
+    if value is None:
+        return {}
+    if not isinstance(value, dict) or not all(isinstance(items, list) for items in value.values()):
+        raise RowError(
+            where,
+            '`phrases` must give lists of phrases by answer, as in {"chosen": ["a red mug"], "rejected": ["a knife"]}, '
+            f"not {_short(value)}.",
+            "bad-phrases",
+        )
+    for name in value:
+        if name not in answers:
+            raise RowError(
+                where,
+                f"`phrases` names {_short(name)}, which is no answer of the row; it has {', '.join(answers)}.",
+                "bad-phrases",
+            )
+    found = {name: tuple(_span(item, name, answers[name], where) for item in items) for name, items in value.items()}
+    return {name: spans for name, spans in found.items() if spans}
+
+
+def _span(value: Any, name: str, text: str, where: str) -> Span:
+    if isinstance(value, str) and value.strip():
+        start = text.find(value)
+        if start < 0:
+            raise RowError(
+                where,
+                f"`phrases`: `{name}` does not contain {_short(value)}; copy the phrase from the answer to the letter.",
+                "bad-phrases",
+            )
+        if text.rfind(value) != start:
+            raise RowError(
+                where,
+                f"`phrases`: `{name}` contains {_short(value)} several times; take words before or behind it into the "
+                "phrase, or give [start, end], the characters from which and up to which it goes.",
+                "bad-phrases",
+            )
+        return start, start + len(value)
+    whole = isinstance(value, list) and len(value) == 2 and all(type(item) is int for item in value)
+    if whole and 0 <= value[0] < value[1] <= len(text) and text[value[0] : value[1]].strip():
+        return value[0], value[1]
+    raise RowError(
+        where,
+        f"`phrases`: a phrase is a text that is in its answer once, or [start, end] in characters, start counted from 0 "
+        f"and end not included; `{name}` has {len(text)} characters, and {_short(value)} is neither.",
+        "bad-phrases",
+    )
 
 
 def _number(value: Any) -> float | None:

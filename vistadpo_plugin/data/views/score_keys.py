@@ -48,7 +48,7 @@ def score_keys(
     if grounding is not None:
         paths += [*_files(grounding.video), *grounding.clip_images, *grounding.clip_negative_images]
         paths += [grounding.keyframe] if isinstance(grounding.keyframe, str) else []
-    more = [row["more_rejected"]] if row["more_rejected"] else []
+    more = [row[name] for name in ("more_rejected", "phrases") if row[name]]
     of_row = "\n".join([*(repr(row[name]) for name in _COLUMNS), *more, *_states(paths)])
     if grounding is None:
         return {FULL: _digest(of_row, FULL)}
