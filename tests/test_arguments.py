@@ -124,8 +124,8 @@ def test_all_terms_are_on_by_default(parse: Callable[..., Any]) -> None:
 
 @pytest.mark.parametrize("key", FLOATS)
 def test_numbers_arrive_as_floats(parse: Callable[..., Any], parse_cli: Callable[..., Any], key: str) -> None:
-    for args in (parse(**{key: 2}), parse_cli(f"--{key}", "2")):
-        assert getattr(args, key) == 2.0 and isinstance(getattr(args, key), float)
+    for args in (parse(**{key: 0}), parse_cli(f"--{key}", "0")):
+        assert getattr(args, key) == 0.0 and isinstance(getattr(args, key), float)
 
 
 @pytest.mark.parametrize(("key", "value"), [(key, value) for key, values in CHOICES.items() for value in values])
@@ -434,6 +434,9 @@ WITHOUT_EFFECT = [
     ({"pref_ftx": 0.1, **ALONE["video"]}, "`pref_ftx` needs .*`vista_response_weight`"),
     ({"ld_alpha": 0.5, **ALONE["video"]}, "`ld_alpha` has no effect"),
     ({"ld_alpha": 0.5, **ALONE["token"], "vista_token_loss": "kl"}, "`ld_alpha` has no effect"),
+    ({"vista_outside_phrases": 0.5, **ALONE["token"]}, "`vista_outside_phrases: 0.5` has no effect"),
+    ({"vista_outside_phrases": 0.5, "ld_alpha": 0.5}, "`vista_outside_phrases` and `ld_alpha`"),
+    ({"vista_outside_phrases": 1.5}, "`vista_outside_phrases` is 1.5; allowed: from 0 to 1"),
     ({"vista_loss": "apo_zero", **ALONE["token"]}, "`vista_loss: apo_zero` has no effect"),
     ({"vista_loss": "apo_zero", "dpo_label_smoothing": 0.1}, "`dpo_label_smoothing` has no effect.*robust, exo_pair"),
     ({"vista_loss": "apo_zero", "pref_loss": "hinge"}, "in the place of `pref_loss: hinge`"),
@@ -452,6 +455,8 @@ def test_preference_keys_with_effect(parse: Callable[..., Any]) -> None:
         {"pref_ftx": 0.1, **ALONE["response"]},
         {"ld_alpha": 0.5, **ALONE["token"]},
         {"vista_loss": "apo_zero", **ALONE["video"]},
+        {"vista_outside_phrases": 0, **ALONE["video"]},
+        {"vista_outside_phrases": 1, "ld_alpha": 0.5},
     ):
         parse(**changes)
     for loss in ("robust", "exo_pair"):  # the host takes smoothing with its sigmoid alone

@@ -281,8 +281,8 @@ def _check_phrases(args: Any) -> None:
         )
     if args.ld_alpha is not None:
         raise ValueError(
-            "`vista_outside_phrases` and `ld_alpha` both weigh the tokens of answers, and how they would go together is "
-            "not defined: remove one of them."
+            "`vista_outside_phrases` and `ld_alpha` both weigh the tokens of answers; together they are not defined: "
+            "remove one of them."
         )
 
 

@@ -112,6 +112,16 @@ def test_of_a_list_of_rejected_answers_the_first_is_shown_and_edited(media: Path
     assert reviewed(media, row, lambda results: None) == row
 
 
+def test_phrases_of_an_edited_answer_are_dropped(media: Path) -> None:
+    phrases = {"chosen": ["This"], "rejected": ["That"]}
+    row = {**PLAIN, "video": "a", "phrases": phrases}
+
+    def change(results: Any) -> None:
+        result(results, "rejected")["text"] = ["Those."]
+
+    assert reviewed(media, row, change) == {**row, "rejected": "Those.", "phrases": {"chosen": ["This"]}}
+
+
 def test_an_edited_text(media: Path) -> None:
     def change(results: list) -> None:
         result(results, "chosen")["text"] = ["These."]

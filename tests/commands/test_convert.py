@@ -186,18 +186,21 @@ def test_lists_of_rejected_answers_stay_or_are_counted(
     convert: Callable[..., Any], media: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Native names keep the list; the two other layouts take the first of it, and say so."""
-    row = {**FULL, "rejected": ["First.", "Second."], "rejected_weights": [0.8, 0.2]}
+    phrases = {"chosen": ["white"], "rejected": ["First"], "rejected[1]": ["Second"]}
+    row = {**FULL, "rejected": ["First.", "Second."], "rejected_weights": [0.8, 0.2], "phrases": phrases}
     _, (native,) = convert([row], "native")
     assert (native["rejected"], native["rejected_weights"]) == (row["rejected"], row["rejected_weights"])
     capsys.readouterr()
     _, (released,) = convert([row], "released")
     assert released["rejected"] == "First." and "rejected_weights" not in released
+    assert native["phrases"] == phrases
+    assert released["phrases"] == {"chosen": ["white"], "rejected": ["First"]}
     assert "several rejected answers: rejected holds one, the first is kept" in capsys.readouterr().out
     _, (plain,) = convert([row], "sharegpt")
     assert plain["rejected"]["value"] == "First."
     printed = capsys.readouterr().out
     assert "several rejected answers: the format has a place for the first" in printed
-    assert "`rejected_weights` has no place in the format" in printed
+    assert "`rejected_weights` has no place in the format" in printed and "`phrases` has no place in" in printed
 
 
 def test_what_cannot_be_read_is_left_out_and_the_code_says_so(

@@ -182,6 +182,12 @@ def test_all_of_a_list_of_rejected_answers_are_shown(render: Render) -> None:
     assert found == [("rejected", "No."), ("rejected[1]", "Never."), ("rejected[2]", "Not at all.")]
 
 
+def test_phrases_are_shown(render: Render) -> None:
+    row, _ = articles(render({**ROW, "phrases": {"chosen": ["This"], "rejected": [[0, 2], "at"]}}, MATE_ROW))
+    (phrases,) = row.all("div", "phrases")
+    assert phrases.all("dd")[0].text == "chosen: This; rejected: Th, at"
+
+
 def test_the_legend_is_there_once_and_every_row_is_linked(render: Render) -> None:
     page = parse_page(render(ROW, MATE_ROW, "x"))
     assert len(page.all("section", "legend")) == 1

@@ -61,7 +61,7 @@ def figures(run: Run) -> list[dict[str, float]]:
 
 
 def words_by_hand(tokenizer: Any, policy: Pass, reference: Pass) -> list[dict[str, list[tuple[str, float]]]]:
-    """Of every row, by sequence, its answer tokens' log-ratios one by one, each with the word that the token ends in."""
+    """Of every row, by sequence, its answer tokens' log-ratios one by one, each with the word that it ends in."""
     found: list[dict[str, list[tuple[str, float]]]] = [{} for _ in policy.batch["rows"]]
     tokens = torch.cat([group["answers"]["token"] for group in policy.batch["groups"]])
     delta = policy.scores.singly.log_probs.detach() - reference.scores.singly.log_probs

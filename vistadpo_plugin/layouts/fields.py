@@ -11,8 +11,8 @@ TO_NATIVE = {"rejected_2": "rejected_irrelevant", "frame": "keyframe", "bbox": "
 PATH_FIELDS = ("video", "clip_w", "clip_l", "keyframe", "rejected_video", "rejected_clip", "rejected_keyframe")
 ORDER = (
     "id", "video", "prompt", "chosen", "rejected", "rejected_weights", "rejected_irrelevant", "phrases", "event",
-    "clip_w", "clip_l", "keyframe", "box", "rejected_video", "rejected_clip", "rejected_keyframe", "holds_in_rejected_view",
-    "group",
+    "clip_w", "clip_l", "keyframe", "box", "rejected_video", "rejected_clip", "rejected_keyframe",
+    "holds_in_rejected_view", "group",
 )  # fmt: skip
 
 

@@ -91,12 +91,10 @@ def phrase_report(marked: int, rows: int, outside: float) -> str | None:
     """What comes of the phrases that are marked in the answers of `marked` rows; None where there is nothing to say."""
     if outside == 1:
         return f"`phrases` of {plural(marked, 'row')} are ignored: `vista_outside_phrases` is 1." if marked else None
+    counted = plural(rows, "row")
     if not marked:
-        return f"No row has `phrases`: `vista_outside_phrases: {outside:g}` has no effect on these {plural(rows, 'row')}."
-    return (
-        f"{marked} of {plural(rows, 'row')} have `phrases`: in the answers that they mark, tokens outside of them weigh "
-        f"{outside:g}."
-    )
+        return f"No row has `phrases`: `vista_outside_phrases: {outside:g}` has no effect on these {counted}."
+    return f"{marked} of {counted} have `phrases`: tokens outside of them, in answers that have any, weigh {outside:g}."
 
 
 def control_report(kinds: TokenKinds, rows: Iterable[tuple[str, str]]) -> str | None:

@@ -348,6 +348,49 @@ def test_weights_are_for_lists() -> None:
     assert "`rejected` is none" in refusal(rejected="a", rejected_weights=[1.0])
 
 
+RED = {"chosen": "A red mug, a big mug.", "rejected": ["A red pan.", "No."], "rejected_irrelevant": "A dog."}
+
+
+def test_phrases_are_texts_or_characters_of_an_answer() -> None:
+    phrases = {
+        "chosen": ["red mug", [13, 16]],
+        "rejected": ["pan"],
+        "rejected[1]": [],
+        "rejected_irrelevant": ["A dog."],
+    }
+    row = parse(**RED, phrases=phrases)
+    assert row.phrases == {"chosen": ((2, 9), (13, 16)), "rejected": ((6, 9),), "irrelevant": ((0, 6),)}
+    assert row.chosen[13:16] == "big"
+    assert parse(**RED).phrases == parse(**RED, phrases=None).phrases == parse(**RED, phrases={}).phrases == {}
+
+
+@pytest.mark.parametrize(
+    ("phrases", "reason"),
+    [
+        (["red"], "by answer"),
+        ({"chosen": "red"}, "by answer"),
+        (
+            {"prompt": ["a"]},
+            "'prompt', which is no answer of the row; it has chosen, rejected, rejected[1], r",
+        ),
+        ({"rejected[2]": ["a"]}, "no answer of the row"),
+        ({"chosen": ["blue"]}, "`chosen` does not contain 'blue'"),
+        ({"rejected": ["Red"]}, "`rejected` does not contain 'Red'"),
+        ({"chosen": ["mug"]}, "`chosen` contains 'mug' several times"),
+        ({"rejected[1]": [" "]}, "is neither"),
+        ({"chosen": [[1, 2]]}, "is neither"),
+        ({"chosen": [[5, 5]]}, "is neither"),
+        ({"chosen": [[-4, 4]]}, "is neither"),
+        ({"chosen": [[0, 22]]}, "has 21 characters, and [0, 22] is neither"),
+        ({"chosen": [[0.0, 4]]}, "is neither"),
+        ({"chosen": [[False, True]]}, "is neither"),
+        ({"chosen": [2, 9]}, "is neither"),
+    ],
+)
+def test_phrases_that_are_not_in_their_answer_once(phrases: object, reason: str) -> None:
+    assert reason in refusal(**RED, phrases=phrases)
+
+
 @pytest.mark.parametrize("given", [3, True, ["a"], {"text": "a"}])
 def test_an_irrelevant_answer_must_be_text(given: object) -> None:
     assert "`rejected_irrelevant` must be a string" in refusal(rejected_2=given)

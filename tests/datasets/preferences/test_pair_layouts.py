@@ -16,8 +16,7 @@ from vistadpo_plugin.datasets.preferences.conversation import SYSTEM_DROPPED
 from vistadpo_plugin.datasets.preferences.files import NOT_JSON, SAME_ANSWERS, open_file, read_pairs
 from vistadpo_plugin.datasets.preferences.layouts import (
     LAYOUTS,
-    MASKS_DIFFER,
-    MASKS_DROPPED,
+    MARKS_LOST,
     ONLY_VIDEO_DIFFERS,
     OTHER_QUESTION,
     SAME_VIDEO_ASSUMED,
@@ -80,10 +79,29 @@ def test_rrpo() -> None:
     assert layout_of(RRPO) is LAYOUTS["rrpo"]
     assert (pair.video, pair.prompt, pair.source) == ("0001/a.mp4", "What is the man doing?", "webvid_qa")
     assert (pair.chosen, pair.rejected) == ("The man is cooking rice.", "The man is washing a car.")
-    assert pair.notes == (MASKS_DROPPED,)
-    assert MASKS_DIFFER in read({**RRPO, "pred_masked": "The man is <MASK> here </MASK>."}).notes
+    assert (pair.phrases, pair.notes) == ({"chosen": ["cooking rice"], "rejected": ["washing a car"]}, ())
     training = {name: value for name, value in RRPO.items() if name != "video"} | {"media_path": "/x/a.mp4"}
     assert read(training).video == "/x/a.mp4"
+
+
+@pytest.mark.parametrize(
+    ("text", "phrases"),
+    [
+        ("The man is <MASK> here </MASK>.", None),
+        ("The man is <MASK> washing a car.", None),
+        ("The man is washing a car.", []),
+        ("The man is<MASK> washing </MASK><MASK>a car.</MASK>", ["washing", "a car."]),
+        ("The m<MASK>a</MASK>n is washing <MASK></MASK>a <MASK>c</MASK>ar.", [[5, 6], "c"]),
+    ],
+)
+def test_marks_of_rrpo(text: str, phrases: list[Any] | None) -> None:
+    """An answer that is another without its marks, marks that do not close, none, without blanks, within words."""
+    pair = read({**RRPO, "pred_masked": text})
+    if phrases is None:
+        assert (pair.phrases, pair.notes) == ({}, (MARKS_LOST,))
+    else:
+        marked = {"chosen": ["cooking rice"]} | ({"rejected": phrases} if phrases else {})
+        assert (pair.phrases, pair.notes) == (marked, ())
 
 
 def test_temple_and_ms_swift() -> None:

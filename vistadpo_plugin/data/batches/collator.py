@@ -285,9 +285,7 @@ class VistaCollator(MultiModalDataCollatorForSeq2Seq):
                     prompts[view] = self._prompt_ids(row, media)
                 known[view, answer] = len(batch.sequences)
                 batch.sequences.append(
-                    Sequence(
-                        prompts[view], row["answers"][answer], batch.view(media), outside.get(answer, frozenset())
-                    )
+                    Sequence(prompts[view], row["answers"][answer], batch.view(media), outside.get(answer, frozenset()))
                 )
                 batch.names.append((place, f"{view}/{answer}"))
                 self._check_length(row, batch.sequences[-1])

@@ -243,8 +243,8 @@ def _span(value: Any, name: str, text: str, where: str) -> Span:
         return value[0], value[1]
     raise RowError(
         where,
-        f"`phrases`: a phrase is a text that is in its answer once, or [start, end] in characters, start counted from 0 "
-        f"and end not included; `{name}` has {len(text)} characters, and {_short(value)} is neither.",
+        f"`phrases`: a phrase is a text that is in its answer once, or [start, end] in characters, start counted from "
+        f"0 and end not included; `{name}` has {len(text)} characters, and {_short(value)} is neither.",
         "bad-phrases",
     )
 

@@ -29,7 +29,7 @@ RRPO = Source(
         "Videos: not part of this data set. They are those of the instruction data of VideoChat2, each under its own "
         "terms.",
     ),
-    rules=("`chosen` is `answer`, `rejected` is `pred`; the marked phrases of either are not kept.",),
+    rules=("`chosen` is `answer`, `rejected` is `pred`; `phrases` are what is marked in either.",),
 )
 SWIFT = Source(
     title="pairs in the layout of ms-swift",

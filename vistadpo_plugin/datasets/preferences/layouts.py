@@ -25,8 +25,7 @@ from vistadpo_plugin.datasets.preferences.pair import (
 )
 from vistadpo_plugin.datasets.source import Source
 
-MASKS_DROPPED = "the marks of phrases that differ, which a plain row does not keep"
-MASKS_DIFFER = "a marked answer is not the answer without its marks"
+MARKS_LOST = "a marked answer is not the answer without its marks: the pair's phrases are left out"
 SAME_VIDEO_ASSUMED = "`rejected_messages` without `rejected_videos`: the rejected side is taken to be about the video"
 TWO_VIDEOS = "the rejected answer was given about `rejected_video`"
 OTHER_QUESTION = "the rejected side answers another question"
@@ -56,22 +55,40 @@ def _rrpo(entry: dict[str, Any], images_are_frames: bool) -> Pair:
     training files. Marked phrases stand between <MASK> and </MASK>."""
     named = read_paths(entry.get("video") or entry.get("media_path"))
     video = read_video(named, (), images_are_frames)
-    answers = {name: read_text(entry, name) for name in ("answer", "pred")}
-    notes = []
-    for name, answer in answers.items():
-        masked = entry.get(f"{name}_masked")
-        if isinstance(masked, str):
-            notes.append(MASKS_DROPPED)
-            if _words(re.sub(r"</?MASK>", " ", masked)) != _words(answer):
-                notes.append(MASKS_DIFFER)
+    answers = {"chosen": read_text(entry, "answer"), "rejected": read_text(entry, "pred")}
+    marked = {"chosen": entry.get("answer_masked"), "rejected": entry.get("pred_masked")}
+    notes: tuple[str, ...] = ()
+    try:
+        found = {name: _marked(text, answers[name]) for name, text in marked.items() if isinstance(text, str)}
+        phrases = {name: parts for name, parts in found.items() if parts}
+    except _OtherText:
+        phrases, notes = {}, (MARKS_LOST,)
     source = entry.get("src") if isinstance(entry.get("src"), str) and entry["src"].strip() else None
     prompt = read_prompt(read_text(entry, "question"))
-    return Pair(video, prompt, answers["answer"], answers["pred"], None, source, _once(tuple(notes)))
+    return Pair(video, prompt, **answers, source=source, notes=notes, phrases=phrases)
 
 
-def _words(text: str) -> str:
-    """The text without its blanks, which marks are set off by here and not there."""
-    return "".join(text.split())
+class _OtherText(Exception):
+    """A marked answer that is not the answer."""
+
+
+def _marked(text: str, answer: str) -> list[str | list[int]]:
+    """The phrases of `answer` that stand between <MASK> and </MASK> in `text`, each as its text, or as [start, end]
+    where that comes up several times. Marks may be set off by blanks, or take blanks in. Raises _OtherText."""
+    places = [place for place, character in enumerate(answer) if not character.isspace()]
+    pieces = re.split(r"<MASK>(.*?)</MASK>", text, flags=re.DOTALL)  # every second is marked
+    if "".join("".join(pieces).split()) != "".join(answer.split()):
+        raise _OtherText
+    found: list[str | list[int]] = []
+    begun = 0
+    for number, piece in enumerate(pieces):
+        ended = begun + len("".join(piece.split()))
+        if number % 2 and ended > begun:
+            start, end = places[begun], places[ended - 1] + 1
+            phrase = answer[start:end]
+            found.append(phrase if answer.find(phrase) == answer.rfind(phrase) else [start, end])
+        begun = ended
+    return found
 
 
 def _swift(entry: dict[str, Any], images_are_frames: bool) -> Pair:

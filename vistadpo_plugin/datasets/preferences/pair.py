@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from vistadpo_plugin.data.rows.values import VIDEO_PLACEHOLDER
@@ -28,8 +28,9 @@ class Pair:
     """A question about a video with a preferred and a rejected answer; `rejected_video` is the video that the rejected
     side is about, where that is another one.
 
-    `source` is where the video comes from, by which missing ones are counted; None where the layout does not say.
-    `notes` are things to count when the pair becomes a row.
+    `phrases` are what is marked in `chosen` and `rejected`, as a row has them. `source` is where the video comes from, by
+    which missing ones are counted; None where the layout does not say. `notes` are things to count when the pair becomes
+    a row.
     """
 
     video: Video
@@ -39,6 +40,7 @@ class Pair:
     rejected_video: Video | None = None
     source: str | None = None
     notes: tuple[str, ...] = ()
+    phrases: dict[str, list[str | list[int]]] = field(default_factory=dict)
 
 
 def read_text(entry: dict[str, Any], field: str) -> str:

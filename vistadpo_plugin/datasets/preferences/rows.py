@@ -61,6 +61,8 @@ def make_rows(
         }
         if pair.rejected_video is not None:
             made["rejected_video"] = _path(pair.rejected_video, media, folder)
+        if pair.phrases:
+            made["phrases"] = pair.phrases
         try:
             row = parse_row(made, where)
             notes = row.notes if gone else ground(row, str(folder), images_fps=1.0).notes
