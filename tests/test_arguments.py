@@ -39,6 +39,7 @@ PAPER = {
     "vista_token_weight": 0.1,
     "vista_relevant_weight": 0.7,
     "vista_irrelevant_weight": 0.3,
+    "vista_outside_phrases": 1.0,
     "vista_token_alpha": 0.5,
     "vista_token_loss": "tdpo2",
 }

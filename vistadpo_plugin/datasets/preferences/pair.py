@@ -28,9 +28,9 @@ class Pair:
     """A question about a video with a preferred and a rejected answer; `rejected_video` is the video that the rejected
     side is about, where that is another one.
 
-    `phrases` are what is marked in `chosen` and `rejected`, as a row has them. `source` is where the video comes from, by
-    which missing ones are counted; None where the layout does not say. `notes` are things to count when the pair becomes
-    a row.
+    `phrases` are what is marked in `chosen` and `rejected`, as a row has them. `source` is where the video comes from,
+    by which missing ones are counted; None where the layout does not say. `notes` are things to count when the pair
+    becomes a row.
     """
 
     video: Video
