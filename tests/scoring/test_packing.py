@@ -183,8 +183,7 @@ def test_phrases_equal_the_slow_way(
     whole = slow_step(policy, *slow, ftx=0.5)
     changed = {term: (truth.losses[term] - loss).abs().max() for term, loss in whole.losses.items()}
     assert changed.pop("token") == 0 and min(changed.values()) > 1e-3
-    error, name = worst(fast(made, step, "lora", row_tokens, **keys), truth)
-    assert error < TOLERANCE, (name, error)
+    assert_alike(fast(made, step, "lora", row_tokens, **keys), truth)
 
 
 @pytest.mark.parametrize("row_tokens", [ONE_ROW, SEPARATE])
