@@ -21,8 +21,8 @@ import numpy as np
 from local_endpoint import Endpoint, conversation, serve, whole
 from PIL import Image
 
-from vistadpo_plugin.demo.shapes import FPS, HEIGHT, WIDTH, Scene, draw_frames, write_video
-from vistadpo_plugin.demo.world import Asked, ask, draw_world, irrelevant
+from vistadpo_plugin.demo.shapes import FPS, HEIGHT, IRRELEVANT, WIDTH, Scene, draw_frames, write_video
+from vistadpo_plugin.demo.world import Asked, ask, draw_world
 
 # Grey levels; JPEG and H.264 take two or three, another frame of the same scene has a shape elsewhere.
 _SAME_PICTURE = 6.0
@@ -57,7 +57,7 @@ def make_films(folder: Path, count: int, seed: int = 0) -> list[Film]:
         path = folder / f"{number}.mp4"
         write_video(scene, path)
         films.append(
-            Film(path, scene, np.stack(list(draw_frames(scene))), list(questions.values()), irrelevant(scene, rng))
+            Film(path, scene, np.stack(list(draw_frames(scene))), list(questions.values()), rng.choice(IRRELEVANT))
         )
     return films
 
