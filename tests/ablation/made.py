@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -41,3 +42,16 @@ def write_recipe(folder: Path, keys: dict[str, Any]) -> Path:
 
 def report(folder: Path) -> dict[str, Any]:
     return json.loads((folder / "out" / "ablation.json").read_text())
+
+
+def children(pid: int) -> list[int]:
+    """Of a process: the worker, and what multiprocessing starts beside it."""
+    listed = [int(name) for name in os.listdir("/proc") if name.isdigit()]
+    return [other for other in listed if parent_of(other) == pid]
+
+
+def parent_of(pid: int) -> int | None:
+    try:
+        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+    except OSError:
+        return None
