@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import gc
 import json
 import logging
 import signal
@@ -120,8 +122,16 @@ def run_recipe(args: dict[str, Any], *callbacks: Any) -> Run:
     """Run the host's own `run_exp` in this process."""
     from llamafactory.train.tuner import run_exp
 
+    set_imports_aside()
     run_exp(args, list(callbacks))
     return Run(Path(args["output_dir"]))
+
+
+@functools.cache
+def set_imports_aside() -> None:
+    """The host, accelerate and DeepSpeed collect garbage several times a run; what is imported is none, and is much."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import gc
 import multiprocessing
 import os
 import runpy
@@ -45,7 +46,7 @@ def torchrun(script: Path, processes: int, timeout: int = 300, **environment: st
 
 
 @functools.cache
-def _fork_server() -> Any:
+def fork_server() -> Any:
     """A context whose processes are forks of one interpreter that has imported the host and computed nothing.
 
     It starts with the environment of a launched command and with the start-up hook, like any interpreter.
@@ -69,6 +70,7 @@ def _run(script: str, environment: dict[str, str], log: str) -> None:
     os.dup2(output, 2)
     os.environ.clear()
     os.environ.update(environment)
+    gc.freeze()  # what is imported is no garbage, for which DeepSpeed looks often
     sys.argv = [script]
     runpy.run_path(script, run_name="__main__")
 
@@ -76,7 +78,7 @@ def _run(script: str, environment: dict[str, str], log: str) -> None:
 def fork(script: Path, log: Path, **environment: str) -> BaseProcess:
     """`python script` in a fork that need not import the host any more; what it says is in the file `log`."""
     told = launch_environment(**environment)
-    process = _fork_server().Process(target=_run, args=(str(script), told, str(log)))
+    process = fork_server().Process(target=_run, args=(str(script), told, str(log)))
     process.start()
     return process
 

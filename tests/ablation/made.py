@@ -10,6 +10,9 @@ from typing import Any
 import yaml
 from conftest import Demo, tiny_recipe
 from eventhallusion_made import link_videos, write_annotations
+from launching import fork_server
+
+from vistadpo_plugin.ablation import worker
 
 NOT_FOR_AN_ABLATION = ("output_dir", "overwrite_output_dir", "do_train")
 
@@ -42,6 +45,12 @@ def write_recipe(folder: Path, keys: dict[str, Any]) -> Path:
 
 def report(folder: Path) -> dict[str, Any]:
     return json.loads((folder / "out" / "ablation.json").read_text())
+
+
+def fork_workers() -> None:
+    """Workers of this process need not import the host any more. As a user starts it, an ablation spawns its own: the
+    command that is killed in test_run.py does."""
+    worker._CONTEXT = fork_server()
 
 
 def children(pid: int) -> list[int]:

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 import yaml
-from ablation.made import children, recipe_keys, report, write_recipe
+from ablation.made import children, fork_workers, recipe_keys, report, write_recipe
 from conftest import Demo
 from eventhallusion_made import ANSWERS, IDS
 
@@ -27,6 +27,7 @@ FILES = ("report.md", "forest.png", "ablation.json")
 @pytest.fixture(scope="module")
 def finished(demo: Demo, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Three rungs, two seeds, three steps: not interrupted."""
+    fork_workers()
     folder = tmp_path_factory.mktemp("ablation")
     assert main(["ablate", str(write_recipe(folder, recipe_keys(demo, folder)))]) == 0
     return folder

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-import os
-import signal
+import multiprocessing
 import threading
 import time
 from pathlib import Path
 
 import pytest
-from ablation.made import children, recipe_keys, report, write_recipe
+from ablation.made import fork_workers, recipe_keys, report, write_recipe
 from conftest import IMAGE_SIZE, PATCH, Demo
 
 from vistadpo_plugin.commands.main import main
 from vistadpo_plugin.demo.tiny_model import build_tiny_video_llava
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _forked() -> None:
+    fork_workers()
 
 
 def test_a_rung_that_fails_is_named_and_the_others_go_on(
@@ -52,9 +56,8 @@ def kill_worker_at(sign: Path) -> None:
     until = time.monotonic() + 120
     while not sign.exists() and time.monotonic() < until:
         time.sleep(0.01)
-    for pid in children(os.getpid()):
-        if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes():
-            os.kill(pid, signal.SIGKILL)
+    for process in multiprocessing.active_children():
+        process.kill()
 
 
 def test_a_setting_is_chosen_on_dev_and_the_test_is_asked_once(demo: Demo, tmp_path: Path) -> None:

@@ -38,6 +38,8 @@ class Logs(TrainerCallback):
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         import gc
 
+        if state.global_step > 1:
+            return
         parallel = torch.nn.parallel.DistributedDataParallel
         self.wrapped = any(issubclass(type(thing), parallel) for thing in gc.get_objects())
 

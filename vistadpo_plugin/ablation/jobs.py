@@ -5,6 +5,7 @@ Everything here imports the host, which takes long; so all jobs of an ablation s
 
 from __future__ import annotations
 
+import functools
 import gc
 import json
 import math
@@ -15,11 +16,15 @@ from typing import Any
 from vistadpo_plugin.evaluation.recipe import Folders, Recipe
 
 
+@functools.cache
 def warm() -> None:
-    """Import what every job needs."""
+    """Import what every job needs, and keep it from the collections of garbage, of which every job asks several."""
     import llamafactory.train.tuner  # noqa: F401
 
     import vistadpo_plugin.host  # noqa: F401  patches the host where the start-up hook is off
+
+    gc.collect()
+    gc.freeze()
 
 
 def train(recipe: str) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 _PATIENCE = 30  # seconds
+_CONTEXT = multiprocessing.get_context("spawn")  # a fork could not use a GPU that its parent had looked at
 
 
 class JobFailed(Exception):
@@ -65,9 +66,8 @@ class Worker:
             self._process = None
 
     def _start(self) -> None:
-        context = multiprocessing.get_context("spawn")
-        self._pipe, theirs = context.Pipe()
-        self._process = context.Process(target=_work, args=(theirs,), daemon=False)
+        self._pipe, theirs = _CONTEXT.Pipe()
+        self._process = _CONTEXT.Process(target=_work, args=(theirs,), daemon=False)
         self._process.start()
         theirs.close()
 
