@@ -11,7 +11,7 @@ demo: $(READY)
 	PATH="$(CURDIR)/$(BIN):$$PATH" vistadpo demo
 
 test: $(READY) lint
-	PATH="$(CURDIR)/$(BIN):$$PATH" OMP_NUM_THREADS=1 python -m pytest -n 2 --dist loadfile
+	PATH="$(CURDIR)/$(BIN):$$PATH" OMP_NUM_THREADS=1 python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 # Kills, full disks and damaged files, for some minutes; every line says how many were tried and how many held.
 faults: $(READY)

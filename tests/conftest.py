@@ -21,6 +21,15 @@ from launching import COMMAND, launch_environment
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
+# Files and folders whose tests wait long for other processes.
+LONG = {"launch", "ablation", "demo", "serving", "test_host_parity.py", "test_autoload.py", "test_cli.py"}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The long ones first: of several workers none sits alone with one of them at the end."""
+    items.sort(key=lambda item: LONG.isdisjoint(item.path.parts))
+
+
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 needs_shared = pytest.mark.skipif(not (SHARED / "data").is_dir(), reason="the shared annotations are not here")
 
