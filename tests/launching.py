@@ -52,7 +52,7 @@ def fork_server() -> Any:
     It starts with the environment of a launched command and with the start-up hook, like any interpreter.
     """
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["llamafactory.train.tuner"])
+    context.set_forkserver_preload(["llamafactory.train.tuner", "vistadpo_plugin.training.workflow"])
     mine, launched = dict(os.environ), launch_environment()
     os.environ.clear()
     os.environ.update(launched)

@@ -35,6 +35,11 @@ def wait_for_every_handle() -> None:
         setattr(TorchBackend, name, waited)
 
 
+def compile_nothing() -> None:
+    """DeepSpeed would build a C++ extension, for its inference between CPUs, while the ranks wait."""
+    deepspeed.comm.torch.build_shm_op = lambda: None
+
+
 class Zero3Gradients(Gradients):
     """DeepSpeed steps within the backward pass, so they are taken when its `step` begins."""
 
