@@ -7,10 +7,15 @@ from typing import Any
 
 import pytest
 import yaml
-from ablation.made import NOT_FOR_AN_ABLATION, report
+from ablation.made import NOT_FOR_AN_ABLATION, fork_workers, report
 from conftest import Demo, tiny_recipe
 
 from vistadpo_plugin.commands.main import main
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _forked() -> None:
+    fork_workers()
 
 
 def on_the_demos_world(demo: Demo, folder: Path) -> dict[str, Any]:
