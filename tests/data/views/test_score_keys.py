@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable
 from dataclasses import replace
@@ -37,8 +38,8 @@ def row(tmp_path: Path) -> dict[str, Any]:
         "where": "rows.jsonl:1 (id 7)",
         "grounded": grounding.to_json(),
         "prompt": '{"messages": []}',
-        "images": [str(tmp_path / "image.png")],
-        "videos": [str(tmp_path / "second.mp4"), [str(tmp_path / "frame.png")]],
+        "images": json.dumps([str(tmp_path / "image.png")]),
+        "videos": json.dumps([str(tmp_path / "second.mp4"), [str(tmp_path / "frame.png")]]),
         "chosen_ids": [1, 2, 3],
         "rejected_ids": [1, 2],
         "irrelevant_ids": [],
@@ -204,6 +205,6 @@ def test_keys_of_the_recipe_count_for_the_views_they_change(
 
 
 def test_a_row_of_text_has_one(keys: Callable[..., dict[str, str]], row: dict[str, Any]) -> None:
-    columns = {**row["row"], "grounded": "", "images": None, "videos": None}
+    columns = {**row["row"], "grounded": "", "images": "", "videos": ""}
     (key,) = keys(row=columns, grounding=None, mate=None).items()
     assert key[0] == "full" and key[1] != keys()["full"]

@@ -36,7 +36,7 @@ from vistadpo_plugin.data.batches.blame import blaming
 from vistadpo_plugin.data.batches.groups import Bundle, Sequence, packed_groups, same_beginning, separate_groups
 from vistadpo_plugin.data.batches.known_scores import KnownScores, of_outside
 from vistadpo_plugin.data.rows.lengths import needs_cutoff
-from vistadpo_plugin.data.rows.processor import outside_phrases, rejected_weights
+from vistadpo_plugin.data.rows.processor import outside_phrases, own_media, rejected_weights
 from vistadpo_plugin.data.rows.schema import RowError
 from vistadpo_plugin.data.views.views import FULL, ViewBuilder, ViewRequest, row_terms, term_views
 
@@ -280,7 +280,7 @@ class VistaCollator(MultiModalDataCollatorForSeq2Seq):
                 if view is None:
                     known[view, answer] = NO_SEQUENCE
                     continue
-                media = Media([], [views[view]]) if views else Media(row["images"] or [], row["videos"] or [])
+                media = Media([], [views[view]]) if views else Media(own_media(row, "images"), own_media(row, "videos"))
                 if view not in prompts:
                     prompts[view] = self._prompt_ids(row, media)
                 known[view, answer] = len(batch.sequences)

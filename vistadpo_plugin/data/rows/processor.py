@@ -5,14 +5,18 @@ Prompts are tokenized when a view is made (their video tokens depend on it), ans
 
 from __future__ import annotations
 
+import base64
 import functools
+import io
 import json
 from collections import defaultdict
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from llamafactory.data.processor.processor_utils import DatasetProcessor
 from llamafactory.extras.constants import IMAGE_PLACEHOLDER
+from PIL import Image
 
 from vistadpo_plugin.data.rows.converter import VISTA_COLUMN
 from vistadpo_plugin.data.rows.grounding import ground
@@ -24,6 +28,8 @@ from vistadpo_plugin.data.video.settings import video_settings
 
 ANSWERS = ("chosen", "rejected", "irrelevant")
 """The answers that have a column of their own; the others of a list are in `more_rejected`."""
+
+_BASE64 = "base64"
 
 
 def answer_ids(row: dict[str, Any]) -> dict[str, list[int]]:
@@ -46,6 +52,32 @@ def outside_phrases(row: dict[str, Any]) -> dict[str, frozenset[int]]:
     return {name: frozenset(range(len(ids[name]))).difference(places) for name, places in inside.items()}
 
 
+def own_media(row: Mapping[str, Any], kind: str) -> list[Any]:
+    """The row's own `images` or `videos` as the host's plugins take them; none where it has `grounded`.
+
+    Columns hold JSON, as the first rows settle their types, and of those many have no media.
+    """
+    return json.loads(row[kind], object_hook=_bytes_of) if row[kind] else []
+
+
+def _media_json(media: list[Any] | None) -> str:
+    return json.dumps(media, default=_without_bytes) if media else ""
+
+
+def _without_bytes(value: Any) -> dict[str, Any]:
+    """Of media out of tables what JSON has no form for: encoded images, and those that the datasets library opened."""
+    if isinstance(value, bytes):
+        return {_BASE64: base64.b64encode(value).decode()}
+    if isinstance(value, Image.Image):
+        value.save(encoded := io.BytesIO(), "png")
+        return {"path": None, "bytes": encoded.getvalue()}
+    raise TypeError(f"media cannot be a {type(value).__name__}")
+
+
+def _bytes_of(made: dict[str, Any]) -> Any:
+    return base64.b64decode(made[_BASE64]) if made.keys() == {_BASE64} else made
+
+
 class VistaDatasetProcessor(DatasetProcessor):
     """Turn rows into the columns below. A row that cannot be used keeps its place, with `error` set.
 
@@ -54,7 +86,7 @@ class VistaDatasetProcessor(DatasetProcessor):
     | where | the place of the row, as in `rows.jsonl:12 (id 7)` |
     | grounded | GroundedRow as JSON; empty for rows without exactly one video (text, images, several videos) |
     | prompt | JSON of {messages, system, tools} |
-    | images, videos | media of the rows that have no `grounded`, as the host's converters give them |
+    | images, videos | JSON of the media of a row that has no `grounded`, see `own_media`; empty where it has none |
     | chosen_ids, rejected_ids, irrelevant_ids | answer tokens with the end-of-sequence token; empty: no such answer |
     | more_rejected | JSON of the further lists of answer tokens of a row with several rejected answers; else empty |
     | rejected_weights | JSON of the weights of all its rejected answers, the first included; else empty |
@@ -141,8 +173,8 @@ class VistaDatasetProcessor(DatasetProcessor):
             "where": where,
             "grounded": grounded.to_json() if grounded else "",
             "prompt": json.dumps({"messages": messages, "system": system or "", "tools": tools or ""}),
-            "images": images or None,
-            "videos": videos or None,
+            "images": _media_json(images),
+            "videos": _media_json(videos),
             **{f"{name}_ids": ids.get(name, []) for name in ANSWERS},
             "more_rejected": json.dumps(more) if more else "",
             "rejected_weights": json.dumps(row.rejected_weights) if more else "",
@@ -198,8 +230,8 @@ COLUMNS: dict[str, Any] = {
     "where": "",
     "grounded": "",
     "prompt": "",
-    "images": None,
-    "videos": None,
+    "images": "",
+    "videos": "",
     **{f"{name}_ids": [] for name in ANSWERS},
     "more_rejected": "",
     "rejected_weights": "",

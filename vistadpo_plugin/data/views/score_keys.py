@@ -14,6 +14,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from vistadpo_plugin.data.rows.grounding import GroundedRow
+from vistadpo_plugin.data.rows.processor import own_media
 from vistadpo_plugin.data.rows.values import Video
 from vistadpo_plugin.data.views.keys import TEMPORAL
 from vistadpo_plugin.data.views.views import (
@@ -28,7 +29,8 @@ from vistadpo_plugin.data.views.views import (
 )
 
 # Of a processed row; `where` draws noise and shuffles.
-_COLUMNS = ("where", "grounded", "prompt", "images", "videos", "chosen_ids", "rejected_ids", "irrelevant_ids")
+_MEDIA = ("images", "videos")
+_COLUMNS = ("where", "grounded", "prompt", *_MEDIA, "chosen_ids", "rejected_ids", "irrelevant_ids")
 
 
 def score_keys(
@@ -43,8 +45,9 @@ def score_keys(
     `magnitude` is that of temporal rejected views. Left out is what is the same for all rows: model, tokenizer,
     template, and how many frames a video gives.
     """
+    row = {**row, **{media: own_media(row, media) or None for media in _MEDIA}}
     row = row if grounding is None else {**row, "grounded": _without_negatives(row["grounded"], grounding)}
-    paths = [path for media in ("images", "videos") for path in _paths(row[media])]
+    paths = [path for media in _MEDIA for path in _paths(row[media])]
     if grounding is not None:
         paths += [*_files(grounding.video), *grounding.clip_images, *grounding.clip_negative_images]
         paths += [grounding.keyframe] if isinstance(grounding.keyframe, str) else []
