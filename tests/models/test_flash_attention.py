@@ -15,6 +15,7 @@ from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 import vistadpo_plugin.host  # noqa: F401
 from vistadpo_plugin.models.flash_attention import allow_no_sinks
+from vistadpo_plugin.scoring.attention import share_prefixes, sharing_obstacle
 
 needs_the_broken_one = pytest.mark.skipif(
     importlib.metadata.version("transformers") != "5.6.0", reason="transformers has mended it"
@@ -67,6 +68,17 @@ def test_a_model_without_sinks_runs_and_is_given_none(given: list[Any], model: L
     assert given == [None, None]
     torch.testing.assert_close(made.logits, expected.logits)
     torch.testing.assert_close(model.model.layers[0].self_attn.q_proj.weight.grad, gradient)
+
+
+def test_rows_that_are_not_packed_go_to_the_kernel(given: list[Any], model: LlamaForCausalLM) -> None:
+    """Also once prefixes may be shared: packed rows, which do without it, are in tests/scoring/test_packing.py."""
+    ids = torch.arange(7).reshape(1, 7)
+    expected = model(ids).logits
+    model.config._attn_implementation_internal = "flash_attention_2"
+    assert sharing_obstacle(model) is None
+    share_prefixes(model)
+    torch.testing.assert_close(model(ids).logits, expected)
+    assert given == [None, None]
 
 
 def test_sinks_reach_the_kernel_in_its_precision(given: list[Any], model: LlamaForCausalLM) -> None:

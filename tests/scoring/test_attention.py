@@ -71,7 +71,7 @@ def test_rotary_embeddings_that_depend_on_the_length_of_a_row() -> None:
     assert obstacle == "its rotary embedding (dynamic) depends on how long a row is"
 
 
-@pytest.mark.parametrize("implementation", ["flash_attention_2", "flex_attention"])
+@pytest.mark.parametrize("implementation", ["flash_attention_3", "flex_attention"])
 def test_kernels_without_masks_of_ancestors(implementation: str) -> None:
     made = model(LlamaForCausalLM, LlamaConfig)
     made.config._attn_implementation_internal = implementation

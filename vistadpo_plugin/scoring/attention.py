@@ -9,6 +9,7 @@ forest the functions here are transformers' own.
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import torch
@@ -17,6 +18,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS
+from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 from transformers.models.llama.modeling_llama import eager_attention_forward
 
 PREFIX = "vista_"
@@ -61,7 +63,8 @@ def share_prefixes(model: Any) -> None:
 
 
 def _tree_attention(
-    attend: Any,
+    in_trees: Any,
+    alone: Any,
     module: torch.nn.Module,
     query: Tensor,
     key: Tensor,
@@ -70,11 +73,11 @@ def _tree_attention(
     forest: Forest | None = None,
     **kwargs: Any,
 ) -> tuple[Tensor, None]:
-    """Attention of one packed row, (1, heads, tokens, width) to (1, tokens, heads, width)."""
+    """Attention of one packed row, (1, heads, tokens, width) to (1, tokens, heads, width); without a forest `alone`."""
     if forest is None:
-        return attend(module, query, key, value, attention_mask, **kwargs)
+        return alone(module, query, key, value, attention_mask, **kwargs)
     with sdpa_kernel(KERNELS):
-        return _by_trees(attend, module, query, key, value, forest, **kwargs), None
+        return _by_trees(in_trees, module, query, key, value, forest, **kwargs), None
 
 
 def _by_trees(
@@ -105,16 +108,22 @@ def _eager(
     return eager_attention_forward(module, query, key, value, attention_mask, **kwargs)
 
 
-_ATTEND = {"sdpa": sdpa_attention_forward, "eager": _eager}
+def _flash(*args: Any, **kwargs: Any) -> tuple[Tensor, None]:
+    """The function that transformers has for `flash_attn: fa2` at the time of the call: we guard it, see `models`."""
+    return ALL_ATTENTION_FUNCTIONS["flash_attention_2"](*args, **kwargs)
+
+
+# Within trees, and without. The package flash-attn takes no masks; torch's own FlashAttention-2 does trunks instead.
+_ATTEND = {
+    "sdpa": (sdpa_attention_forward, sdpa_attention_forward),
+    "eager": (_eager, _eager),
+    "flash_attention_2": (sdpa_attention_forward, _flash),
+}
 
 
 def _register() -> None:
-    for name, attend in _ATTEND.items():
-
-        def tree_attention(*args: Any, attend: Any = attend, **kwargs: Any) -> tuple[Tensor, None]:
-            return _tree_attention(attend, *args, **kwargs)
-
-        AttentionInterface.register(PREFIX + name, tree_attention)
+    for name, functions in _ATTEND.items():
+        AttentionInterface.register(PREFIX + name, functools.partial(_tree_attention, *functions))
         # Without a forest (a model that generates, say) the usual masks are wanted.
         AttentionMaskInterface.register(PREFIX + name, ALL_MASK_ATTENTION_FUNCTIONS[name])
 
