@@ -91,9 +91,7 @@ class Oracle:
 
     def _place(self, url: str) -> tuple[int, int]:
         """(film, frame) of a picture."""
-        kind, content = url.split(",", 1)
-        assert kind == "data:image/jpeg;base64"
-        image = Image.open(io.BytesIO(base64.b64decode(content)))
+        image = _open_picture(url)
         assert image.size == (WIDTH, HEIGHT)
         pixels = np.asarray(image.convert("RGB"), np.int16)
         apart = [np.abs(film.frames - pixels).mean(axis=(1, 2, 3)) for film in self.films]
@@ -141,6 +139,18 @@ class Oracle:
         (frame,) = frames
         actor = next(actor for actor in film.scene.actors if actor.name == name)
         return json.dumps({"box": _thousandths(actor.box(frame))})
+
+
+def _open_picture(url: str) -> Image.Image:
+    kind, content = url.split(",", 1)
+    assert kind == "data:image/jpeg;base64"
+    return Image.open(io.BytesIO(base64.b64decode(content)))
+
+
+def picture_sizes(text: str) -> set[tuple[int, int]]:
+    """(width, height) of all pictures of the first message of a conversation, which comes as JSON."""
+    parts = json.loads(text)[1]["content"]
+    return {_open_picture(part["image_url"]["url"]).size for part in parts if part["type"] == "image_url"}
 
 
 def _thousandths(box: tuple[int, int, int, int]) -> list[int]:

@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import av
 from PIL import Image
 
 from vistadpo_plugin.demo.shapes import Scene, write_video
@@ -24,6 +25,24 @@ def inspect_or_hang(job: VideoJob) -> VideoResult:
     if job.rows[0].video == HANGS:
         time.sleep(3600)
     return inspect(job)
+
+
+OPENED = "opened.txt"
+
+
+def inspect_and_tell(job: VideoJob) -> VideoResult:
+    """In the place of `inspect`: every opening of a video is a line of the file OPENED in the folder of media."""
+
+    def opened(path: str, *args: Any, **kwargs: Any) -> Any:
+        with (Path(job.media_dir) / OPENED).open("a") as stream:
+            stream.write(f"{Path(path).name}\n")
+        return av_open(path, *args, **kwargs)
+
+    av_open, av.open = av.open, opened
+    try:
+        return inspect(job)
+    finally:
+        av.open = av_open
 
 
 def make_media(media: Path) -> Path:

@@ -18,7 +18,8 @@ from vistadpo_plugin.validation.source import find_source
 from vistadpo_plugin.validation.tokens import ModelTokens
 
 _EPILOG = """\
-Exit status: 0 when every row can be used (there may be warnings), 1 when a row cannot, 2 for a wrong argument.
+Exit status: 0 when every row can be used (there may be warnings), 1 when a row cannot, 2 for a wrong argument, or
+where the processes that read the videos do not start.
 docs/data.md lists all kinds of findings with what to do.
 """
 _SHOWN = 10
@@ -109,6 +110,9 @@ def main(argv: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("\nvistadpo validate: interrupted.", file=sys.stderr)
         return 130
+    except OSError as error:  # what is wrong with the data is in the report; this is the machine
+        print(f"vistadpo validate: {error}", file=sys.stderr)
+        return 2
     if hasattr(sys.stdout, "reconfigure"):  # names and texts may hold what a terminal cannot show
         sys.stdout.reconfigure(errors="backslashreplace")
     text = json.dumps(as_json(report), indent=2) if options.json else as_text(report, None if options.all else _SHOWN)

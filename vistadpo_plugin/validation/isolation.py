@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import multiprocessing
 import signal
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
-# Until a process is ready for its first job, which then has all of its time; starting costs imports.
+# How often it is told that processes are waited for which are not ready for a first job. Starting costs imports, on a
+# busy machine minutes; a job has all of its time once its process is ready.
 _START_SECONDS = 60.0
 _READY = "ready"
 # What a process that has closed its end of the pipe may take to be gone, so that its exit code is its own.
@@ -54,7 +56,7 @@ class Workers:
     def run(self, jobs: Sequence[Any], seconds: Callable[[Any], float]) -> Iterator[tuple[int, Any]]:
         """(index of the job, what it returned or Hung or Died), as they end. `seconds` is what a job may take.
 
-        Raises RuntimeError when a process does not even start.
+        A process that lives is waited for until it has started. Raises ChildProcessError when one ends before.
         """
         waiting = list(range(len(jobs)))[::-1]
         idle = list(self._workers)
@@ -88,6 +90,7 @@ class Workers:
                 del busy[connection]  # type: ignore[arg-type]
                 yield task.index, result
             now = time.monotonic()
+            _wait_on([task for task in busy.values() if not task.worker.ready], now)
             for connection, task in list(busy.items()):
                 if now >= task.deadline and not connection.poll():
                     del busy[connection]
@@ -103,18 +106,37 @@ class Workers:
         self._workers.remove(worker)
         exit_code = worker.end(patience)
         if not worker.ready:  # it never saw its job, and the next would fare no better
-            raise RuntimeError(f"a worker process did not start (exit code {exit_code}); its error is above.")
+            raise ChildProcessError(
+                f"a process to read files in ended before it had started (exit code {exit_code}). Its error is above; "
+                "where there is none it was killed, mostly for want of memory."
+            )
         return exit_code
 
 
 @dataclass
 class _Task:
-    """A job that a worker is at: its index, its seconds, and when they are over."""
+    """A job that a worker is at: its index, its seconds, and when they are over.
+
+    Before the worker is ready, `deadline` is when to tell that it is waited for.
+    """
 
     worker: _Worker
     index: int
     limit: float
     deadline: float
+
+
+def _wait_on(starting: list[_Task], now: float) -> None:
+    """Tell of processes that have not started in time; none of their jobs is to blame."""
+    if any(now >= task.deadline for task in starting):
+        seconds = now - min(task.worker.born for task in starting)
+        print(
+            f"\nstill waiting for {len(starting)} process(es) to start, after {seconds:.0f} s: the machine is busy, or "
+            "imports hang; Ctrl-C ends it.",
+            file=sys.stderr,
+        )
+        for task in starting:
+            task.deadline = now + _START_SECONDS
 
 
 class _Worker:
@@ -124,6 +146,7 @@ class _Worker:
         # Spawned, not forked: the parent may have threads, and a fork of those is what hangs.
         context = multiprocessing.get_context("spawn")
         self.ready = False
+        self.born = time.monotonic()
         self.connection, theirs = context.Pipe()
         self.process = context.Process(target=_serve, args=(function, theirs), daemon=True)
         self.process.start()
