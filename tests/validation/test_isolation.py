@@ -91,7 +91,10 @@ def test_a_process_that_does_not_start_blames_no_job(
     [
         ("validate {rows}", "vistadpo_plugin.validation.examine.inspect"),
         ("rows stats {rows}", "vistadpo_plugin.curation.stats.measure.inspect"),
-        ("annotate {videos} -o {folder}/drafts.jsonl --model m", "vistadpo_plugin.annotation.drafting.footage._look_at"),
+        (
+            "annotate {videos} -o {folder}/d.jsonl --model m",
+            "vistadpo_plugin.annotation.drafting.footage._look_at",
+        ),
     ],
 )
 def test_the_commands_say_it_in_a_sentence(
@@ -110,8 +113,7 @@ def test_a_process_that_starts_late_is_waited_for(
 ) -> None:
     """Its imports take a second, here in the place of many; its job then has its own time, which is as short."""
     (tmp_path / "slow_to_import.py").write_text(
-        f"import os, time\nif os.getpid() != {os.getpid()}:\n    time.sleep(1.5)\n"
-        "def work(job):\n    return 2 * job\n"
+        f"import os, time\nif os.getpid() != {os.getpid()}:\n    time.sleep(1.5)\ndef work(job):\n    return 2 * job\n"
     )
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.setattr(isolation, "_START_SECONDS", 0.6)
