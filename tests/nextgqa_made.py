@@ -36,6 +36,31 @@ LINES: list[Line] = [
     ),
 ]  # fmt: skip
 
+TEN: list[Line] = [
+    *LINES,
+    (
+        "1001", "5", "TC", "how did the girl react when the boy sat down",
+        ("clap hands", "frown", "turn away", "fall over", "cry"), [[2.2, 3.0]],
+    ),
+    (
+        "1002", "7", "TP", "what did the man do before the dog jumped",
+        ("threw a stick", "opened the gate", "sat on a bench", "whistled", "stroked the cat"), [[0.2, 0.9]],
+    ),
+    (
+        "1003", "6", "CH", "how does the lady stir the soup",
+        ("with a spoon", "with a fork", "by hand", "using chopsticks", "with a whisk"), [[0.4, 1.2]],
+    ),
+    (
+        "1004", "9", "TC", "what is the baby doing when the father claps",
+        ("crawling", "drawing", "drinking", "holding a toy", "bouncing"), [[2.0, 3.0]],
+    ),
+    (
+        "1004", "11", "CW", "why does the father laugh",
+        ("baby makes a face", "sees the clown", "toy falls", "reads a joke", "wins"), None,
+    ),
+]  # fmt: skip
+"""Ten questions, the last of which has no interval."""
+
 
 def write_nextgqa(folder: Path, lines: Sequence[Line] = LINES, split: str = "val", **changes: Any) -> Path:
     """`SPLIT.csv` and `gsub_SPLIT.json`; the right option stands at place `qid` modulo 5."""

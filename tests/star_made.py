@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 CLOTHES, PERSON, BOX = "o019", "o000", "o015"
@@ -47,3 +50,38 @@ def acted(name: str, question: str, right: str, wrong: str, **changes: Any) -> d
     """A question whose choices are what was done."""
     choices = [{"choice_id": number, "choice": choice} for number, choice in enumerate((wrong, right))]
     return star_question(name, question=question, answer=right, choices=choices, **changes)
+
+
+def _chosen(name: str, video: str, question: str, choices: Sequence[str], **changes: Any) -> dict[str, Any]:
+    """A question of which the first of `choices` is right."""
+    made = [{"choice_id": number, "choice": choice} for number, choice in enumerate(choices)]
+    return star_question(name, video_id=video, question=question, answer=choices[0], choices=made, **changes)
+
+
+TEN = [
+    star_question("Interaction_T1_1"),
+    _chosen("Interaction_T2_1", "6H78U", "What did the person do with the clothes?",
+            ("Threw.", "Washed.", "Put down.", "Took."), start=0.5),
+    _chosen("Interaction_T1_2", "YSKX3", "Which object was opened by the person?",
+            ("The door.", "The laptop.", "The book.", "The box.")),
+    _chosen("Interaction_T2_2", "YSKX3", "What did the person do with the door?",
+            ("Opened.", "Closed.", "Held.", "Fixed.")),
+    _chosen("Sequence_T1_1", "B2N4K", "Which object did the person take after they put down the dish?",
+            ("The sandwich.", "The towel.", "The broom.", "The medicine.")),
+    _chosen("Sequence_T3_1", "B2N4K", "What happened after the person held the dish?",
+            ("Ate the sandwich.", "Washed the mirror.", "Sat on the floor.", "Took the towel.")),
+    _chosen("Sequence_T1_2", "9T0LM", "Which object did the person put down before they sat at the table?",
+            ("The phone.", "The cup.", "The vacuum.", "The bag.")),
+    _chosen("Sequence_T4_1", "9T0LM", "What happened before the person held the phone?",
+            ("Sat at the table.", "Closed the window.", "Tidied up the blanket.", "Drank from the cup.")),
+    _chosen("Interaction_T4_1", "ZZ7Q2", "Which object did the person watch?",
+            ("The television.", "The pillow.", "The shelf.", "The dish.")),
+    star_question("Prediction_T3_1"),
+]  # fmt: skip
+"""Ten questions about five videos; what the last asks for is not shown, and only `--types` takes it in."""
+
+
+def write_star(folder: Path, content: Any = TEN) -> Path:
+    path = folder / "STAR_val.json"
+    path.write_text(json.dumps(content))
+    return path

@@ -14,6 +14,7 @@ import yaml
 from conftest import Run
 from data.barcode_video import write_video
 from nextgqa_made import read_jsonl
+from pairs_made import ASKED, FILES, GONE, RIGHT, WRONG, write_pairs
 
 from vistadpo_plugin.commands.build import main
 from vistadpo_plugin.data.rows.schema import parse_row
@@ -111,6 +112,34 @@ def test_rows_of_every_layout(build: Callable[..., int], tmp_path: Path, videos:
     }
     assert parse_row(rows["temple.json[1]"], "").rejected_videos == (str(videos / "webvid" / "1.mp4"),)
     assert parse_row(rows["rrpo.json[1]"], "").prompt == "<video>\nWho?"
+
+
+@pytest.mark.parametrize("layout", FILES)
+def test_ten_pairs_of_every_layout(layout: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Eight rows; the pair without a rejected answer and the one without a video are counted and listed, each once."""
+    path, clips = write_pairs(tmp_path, layout), tmp_path / "videos/clips"
+    clips.mkdir(parents=True)
+    for number in range(8):
+        write_video(clips / f"{number}.mp4", range(20 * number, 20 * number + 10))
+    output = tmp_path / "out/rows.jsonl"
+    assert main(["preferences", "--annotations", str(path), "--videos", str(clips.parent), "-o", str(output)]) == 0
+    printed, rows = capsys.readouterr().out, rows_of(output.parent)
+    assert f"10 pairs in the layout {layout}\n" in printed
+    named = [f"{path.name}:{n + 1}" if path.suffix == ".jsonl" else f"{path.name}[{n}]" for n in range(10)]
+    assert list(rows) == named[:8]
+    for number, row in enumerate(rows.values()):
+        parsed = parse_row(row, row["id"])
+        assert parsed.prompt == f"<video>\n{ASKED}" and row["video"] == str(clips / f"{number}.mp4")
+        assert (row["chosen"], row["rejected"]) == (RIGHT.format(number), WRONG.format(number))
+        assert row.get("phrases") == ({"chosen": ["runs"], "rejected": ["sleeps"]} if layout == "rrpo" else None)
+        other = layout == "swift" and number % 4 == 3
+        assert row.get("rejected_video") == (str(clips / "0.mp4") if other else None)
+    entries = read_jsonl(output.with_suffix(".report.jsonl"))
+    left_out = {entry["where"]: entry["reason"] for entry in entries if entry["what"] == "left out"}
+    assert list(left_out) == named[8:] or list(left_out) == named[:7:-1]
+    assert left_out[named[GONE]].startswith("its video is not in the folder (of ")
+    assert re.search(r"pairs read +10\n +rows written +8\n", printed)
+    assert [line.split()[-1] for line in printed.splitlines() if "left out: " in line] == ["1", "1"]
 
 
 def test_images_as_frames(build: Callable[..., int], tmp_path: Path, videos: Path) -> None:

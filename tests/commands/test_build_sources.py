@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import os
-import random
-import resource
-import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -26,8 +22,10 @@ from intervals_made import (
     write_charades_sta,
     write_qvhighlights,
 )
-from nextgqa_made import read_jsonl
-from star_made import situation, star_question
+from nextgqa_made import TEN as NEXTGQA
+from nextgqa_made import read_jsonl, write_nextgqa
+from star_made import TEN as STAR
+from star_made import situation, star_question, write_star
 from tvqa_plus_made import CLIPS, QUESTIONS, write_frames, write_tvqa_plus
 from vidstg_made import ANNOTATIONS, vidor, write_vidor, write_vidstg
 
@@ -40,14 +38,17 @@ from vistadpo_plugin.data.views.keys import ViewKeys
 from vistadpo_plugin.data.views.views import CLIP, KEYFRAME, ViewBuilder
 
 WRITERS: dict[str, tuple[str, Callable[..., Path], Any]] = {
+    "nextgqa": ("nextgqa", write_nextgqa, NEXTGQA),
+    "star": ("star", write_star, STAR),
     "tvqa-plus": ("tvqa-plus", write_tvqa_plus, QUESTIONS),
     "charades-sta": ("intervals", write_charades_sta, CHARADES),
     "activitynet": ("intervals", write_activitynet, ACTIVITYNET),
     "qvhighlights": ("intervals", write_qvhighlights, QVHIGHLIGHTS),
     "vidstg": ("vidstg", write_vidstg, ANNOTATIONS),
 }
-READ = {"tvqa-plus": 10, "charades-sta": 10, "activitynet": 10, "qvhighlights": 10, "vidstg": 11}
-LICENSES = {"qvhighlights": "cc-by-nc-sa-4.0"}
+READ = {kind: 11 if kind == "vidstg" else 10 for kind in WRITERS}
+LEFT_OUT = {"nextgqa": ["nextgqa/1004/11"], "star": ["star/Prediction_T3_1"]}
+LICENSES = {"nextgqa": "mit", "qvhighlights": "cc-by-nc-sa-4.0"}
 
 
 def reversed_(content: Any) -> Any:
@@ -79,6 +80,7 @@ def test_ten_rows(kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str])
     left_out = [entry for entry in read_jsonl(report) if entry["what"] == "left out"] if report.exists() else []
     assert len(rows) + len(left_out) == READ[kind] == int(printed.split()[2])
     assert len(rows) >= 8
+    assert [entry["where"] for entry in left_out] == LEFT_OUT.get(kind, [])
     for row in rows:
         parsed = parse_row(row, row["id"])
         assert len({parsed.chosen, parsed.rejected, parsed.rejected_irrelevant}) == 3 and parsed.events
@@ -115,9 +117,8 @@ def test_same_bytes_whatever_the_order_and_the_hash_seed(tmp_path: Path) -> None
         )  # fmt: skip
         assert done.returncode == 0, done.stdout + done.stderr
         written.append({path.name: path.read_bytes() for path in (folder / "out").iterdir()})
-    assert (
-        len(written[0]) == 1 + 5 * 3 + 1
-    )  # dataset_info.json; rows, card and missing videos of each; a validation file
+    # dataset_info.json; rows, card and missing videos of each; lists of what was left out; a validation file
+    assert len(written[0]) == 1 + 3 * len(WRITERS) + len(LEFT_OUT) + 1
     assert written[0] == written[1]
     splits = [
         {json.loads(line)["group"] for line in written[0][name].decode().splitlines()}
@@ -218,62 +219,6 @@ def test_wrong_arguments_get_a_sentence(
     assert main([*command, "--videos", ".", "-o", "rows.jsonl"]) == 2
     error = capsys.readouterr().err
     assert error.startswith("vistadpo build: ") and sentence in error and "Traceback" not in error
-
-
-def killed(arguments: list[str], folder: Path, operation: int | None = None, size: int | None = None) -> bool:
-    """Whether a child that builds with `arguments` was killed: as it begins its file operation of that number in
-    `folder`, or as a file that it writes grows beyond `size` bytes, with the file left at that size.
-    """
-    child = os.fork()
-    if child == 0:
-        begun = 0
-
-        def watch(event: str, given: tuple[Any, ...]) -> None:
-            nonlocal begun
-            writes = (event == "open" and given[1] not in (None, "r", "rb")) or event in ("os.rename", "os.remove")
-            if writes and str(given[0]).startswith(str(folder)):
-                begun += 1
-                if begun == operation:
-                    os.kill(os.getpid(), signal.SIGKILL)
-
-        sys.addaudithook(watch)
-        if size is not None:
-            signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
-            resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
-        os._exit(main(arguments))
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) in (-signal.SIGKILL, -signal.SIGXFSZ)
-
-
-def test_a_build_killed_at_any_moment_leaves_whole_files(tmp_path: Path) -> None:
-    """Over an earlier result: every file is the earlier one or the new one, and the same command then ends as ever."""
-    (tmp_path / "videos").mkdir()
-    out = tmp_path / "out"
-    given = ["intervals", "--annotations", str(write_qvhighlights(tmp_path)), "--videos", str(tmp_path / "videos")]
-    given += ["-o", str(out / "rows.jsonl"), "--allow-missing-videos", "--val-share", "0.4", "--overwrite", "--seed"]
-
-    def contents() -> dict[str, bytes]:
-        return {path.name: path.read_bytes() for path in out.iterdir() if path.suffix != ".part"}
-
-    assert main([*given, "1"]) == 0
-    new = contents()
-
-    def is_killed(**moment: int) -> bool:
-        assert main([*given, "0"]) == 0
-        old = contents()
-        if not killed([*given, "1"], out, **moment):
-            return False
-        after = contents()
-        assert all(after[name] in (old.get(name), new.get(name)) for name in after), moment
-        assert main([*given, "1"]) == 0
-        assert contents() == new and not list(out.glob("*.part"))
-        return True
-
-    largest = max(map(len, new.values()))
-    draw = random.Random(0)
-    assert all(is_killed(size=draw.randrange(largest)) for _ in range(12))
-    # Rows, validation rows, card, missing videos and dataset_info.json are each opened, and moved into place.
-    operations = sum(1 for _ in itertools.takewhile(lambda number: is_killed(operation=number), itertools.count(1)))
-    assert operations >= 10
 
 
 @pytest.mark.parametrize(
