@@ -11,7 +11,7 @@ import hashlib
 import json
 import os
 import sys
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -152,8 +152,10 @@ def open_client(base_url: str | None, caller: Caller, timeout: float = TIMEOUT_S
     """A client with the key of OPENAI_API_KEY; an endpoint of one's own may do without a key.
 
     `timeout` is for one try to connect, or without a byte, in seconds. Raises ChatError when the library or the key is
-    missing.
+    missing, or the address is none.
     """
+    if base_url and not base_url.lower().startswith(("http://", "https://")):
+        raise ChatError(f"{caller.base_url}: an address begins with http:// or https://, and mostly ends with /v1.")
     try:
         import openai
     except ImportError:
@@ -207,12 +209,19 @@ class Chat:
         Raises ChatError when the endpoint refuses us (key, model, address) or fails several times in a row,
         KeyboardInterrupt after Ctrl-C. Replies that came before that are in the cache, and those under way have
         `GRACE_SECONDS` to come; a second Ctrl-C ends at once. What a job or `fill` raises ends the others likewise.
+        Requests that got no reply are counted on standard error, with the reason.
         """
         waiting = deque(jobs)
-        if waiting:
-            asyncio.run(self._run(waiting, done, fill))
+        if not waiting:
+            return
+        unanswered: Counter[str] = Counter()
+        asyncio.run(self._run(waiting, done, fill, unanswered))
+        for reason, count in unanswered.most_common():
+            print(f"no reply to {count} request{'s' * (count > 1)}: {reason}", file=sys.stderr)
 
-    async def _run(self, waiting: deque[Job], done: Callable[[], object], fill: Fill | None) -> None:
+    async def _run(
+        self, waiting: deque[Job], done: Callable[[], object], fill: Fill | None, unanswered: Counter[str]
+    ) -> None:
         import openai
 
         failures, stopping = 0, False
@@ -230,6 +239,7 @@ class Chat:
                 reply, usage = await self._ask(client, filled)
             except NoReply as error:
                 failures += 1
+                unanswered[str(error)] += 1
                 if failures == MAX_FAILURES_IN_A_ROW:
                     raise ChatError(
                         f"the endpoint failed {failures} times in a row ({error}); run the command again to go on: "

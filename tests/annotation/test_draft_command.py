@@ -238,6 +238,20 @@ def test_an_endpoint_that_refuses_ends_the_run(
     assert not (tmp_path / "drafts.jsonl").exists()
 
 
+def test_an_endpoint_that_is_down_is_said_to_be(
+    videos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Three videos, so three requests, which is too few to end the run; port 9 has nobody who listens."""
+    monkeypatch.setattr("vistadpo_plugin.endpoint.RETRIES", 0)
+    arguments = [str(videos), "-o", str(tmp_path / "drafts.jsonl"), "--model", "m", "--yes", "--base-url"]
+    assert main([*arguments, "http://127.0.0.1:9/v1"]) == 2
+    out, err = capsys.readouterr()
+    assert "no reply to 3 requests: Connection error." in err and "left out: no reply from the endpoint" in out
+    assert err.endswith("vistadpo annotate: no draft is left to write.\n")
+    assert main([*arguments, "127.0.0.1:9/v1"]) == 2
+    assert "--base-url: an address begins with http:// or https://" in capsys.readouterr().err
+
+
 def test_the_card_names_the_prompt_pack(films: list[Film], videos: Path, tmp_path: Path) -> None:
     output, pack = tmp_path / "drafts.jsonl", read_prompts()
     with serve_shapes(Oracle(films)) as endpoint:

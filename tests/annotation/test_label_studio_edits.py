@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import random
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -271,12 +273,55 @@ def test_a_second_import_of_the_tasks_makes_no_second_row(media: Path) -> None:
         ("{", "not valid JSON"),
         ('{"id": 1}', "no list of tasks"),
         ('[{"id": 1, "annotator": 1, "verdict": "accept"}]', "JSON-MIN"),
+        ('[{"id": 7, "annotations": null}]', "task 7: `annotations` is not what Label Studio writes there"),
+        ('[{"id": 7, "annotations": [{"result": [{"value": 3}]}]}]', "`annotations.0.result.0.value` is not what"),
+        ('[{"id": 7, "annotations": [{"result": [{"value": {"choices": "accept"}}]}]}]', "value.choices` is not"),
     ],
 )
 def test_files_that_are_no_export(content: str, words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "export.json").write_text(content)
     assert import_rows([str(tmp_path / "export.json"), "-o", str(tmp_path / "back.jsonl")]) == 2
     assert words in capsys.readouterr().err and not (tmp_path / "back.jsonl").exists()
+
+
+def test_where_the_videos_of_rows_are_is_said(media: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Paths stay as they were, so elsewhere they do not hold."""
+    tasks = export_rows(media, LINES[:2])
+    path = write_export(media / "export.json", tasks, [[annotation(draft_of(task))] for task in tasks])
+    assert import_rows([str(path), "-o", str(media / "back.jsonl")]) == 0
+    assert "media_dir" not in capsys.readouterr().out
+    assert import_rows([str(path), "-o", str(media / "new/back.jsonl")]) == 0
+    told = capsys.readouterr().out
+    assert f"of 2 of 2 rows\n    the video is not found from {media / 'new'}" in told and "  media_dir: " in told
+
+
+def test_whatever_stands_in_an_export_is_no_traceback(media: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Every part of the first of two tasks in turn is something else: its row is taken or not, or the file refused."""
+    tasks = export_rows(media, LINES[:2])
+    said = [annotation(draft_of(task)) for task in tasks]
+    said[0]["result"][0]["value"]["text"] = ["Edited?"]
+    path = write_export(media / "export.json", tasks, [[one] for one in said])
+    others = [None, 7, -1e300, 10**400, float("inf"), True, "x", [], ["x"], [[]], {}, {"a": 1}]
+    draw, statuses = random.Random(0), set[int]()
+    for place in parts_of(json.loads(path.read_text())[0]):
+        changed = json.loads(path.read_text())
+        inner = changed[0]
+        for key in place[:-1]:
+            inner = inner[key]
+        for other in draw.sample(others, 3):
+            inner[place[-1]] = other
+            (media / "changed.json").write_text(json.dumps(changed))
+            statuses.add(import_rows([str(media / "changed.json"), "-o", str(media / "back.jsonl"), "--overwrite"]))
+    assert statuses == {0, 1, 2}
+    assert capsys.readouterr().err.count("vistadpo annotate import: ") > 50
+
+
+def parts_of(value: Any, place: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """The keys that lead to every part of a JSON value, but for itself."""
+    inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, part in inner:
+        yield (*place, key)
+        yield from parts_of(part, (*place, key))
 
 
 def test_a_task_that_is_not_ours_is_said(media: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -108,6 +108,8 @@ def test_an_earlier_export_is_not_replaced_unasked(tmp_path: Path, capsys: pytes
     export_rows(tmp_path, [{"video": "a"}], status=2)
     assert "--overwrite" in capsys.readouterr().err
     export_rows(tmp_path, [{"video": "a"}], "--overwrite")
+    assert export([str(tmp_path / "rows.jsonl"), "--to", "label-studio", str(tmp_path / "a.mp4")]) == 2
+    assert "a.mp4 is a file; DIR is a folder to make" in capsys.readouterr().err
 
 
 def test_ids_that_are_no_file_names(tmp_path: Path) -> None:

@@ -126,7 +126,10 @@ def test_missing_videos_are_accounted_for(
     empty = tmp_path / "empty"
     empty.mkdir()
     assert build("--overwrite", videos=empty) == 2
-    assert "no row is left to write" in capsys.readouterr().err
+    assert "no row is left to write; --allow-missing-videos goes without videos" in capsys.readouterr().err
+    nothing = write_nextgqa(tmp_path / "nothing", [(*LINES[0][:5], None)])
+    assert build("--overwrite", annotations=nothing) == 2
+    assert "no row is left to write.\n" in capsys.readouterr().err
     assert build("--overwrite", "--allow-missing-videos", videos=empty) == 0
     assert len(read_jsonl(tmp_path / "out" / "rows.jsonl")) == 5
 

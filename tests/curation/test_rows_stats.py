@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 from curation.made_entries import entry_of, row_of
 from data.barcode_video import write_images, write_video
+from matplotlib.figure import Figure
 from PIL import Image
 
 from vistadpo_plugin.curation.stats.measure import NOT_SAID, RowFacts, label, measure
-from vistadpo_plugin.curation.stats.plot import plot_facts
+from vistadpo_plugin.curation.stats.plot import _stacked, plot_facts
 from vistadpo_plugin.curation.stats.table import format_facts, video_seconds
 
 
@@ -81,6 +82,13 @@ def test_what_rows_are_told_apart_by() -> None:
     assert [label(entry, field, "-") for field in ("source", "group", "made", "kind")] == [
         "star", "7", '{"at": 1, "by": "m"}', "-"
     ]  # fmt: skip
+
+
+def test_counts_are_drawn_without_halves() -> None:
+    axis = Figure().subplots()
+    _stacked(axis, {"a": [1.0, 5.0]}, {"a": "#000000"})
+    ticks = axis.get_yticks()
+    assert len(ticks) >= 2 and all(tick == round(tick) for tick in ticks)
 
 
 def test_the_picture_of_many_owners_and_of_none_of_the_grounding(tmp_path: Path) -> None:

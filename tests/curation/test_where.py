@@ -124,6 +124,8 @@ def test_what_cannot_be_parsed_is_an_error_of_ours(text: str) -> None:
     [
         ("source == 'a' or knd == 'a'", 18, "no row has a field knd; did you mean kind?"),
         ("kind == zebra", 9, "no row has a field zebra; text goes into quotes: 'zebra'"),
+        ("row['knd'] != 'a'", 1, "no row has a field knd; did you mean kind?"),
+        ("'a' == row.zebra", 8, "no row has a field zebra"),
     ],
 )
 def test_a_name_that_no_row_has(text: str, character: int, said: str) -> None:

@@ -34,6 +34,13 @@ def test_table_and_examples() -> None:
     assert (other.format(), other.entries()) == (account.format(), account.entries())
 
 
+def test_examples_of_one_name_are_counted_like_others() -> None:
+    account = Account(read=4)
+    for _ in range(4):
+        account.leave_out("no id", "star.json")
+    assert account.examples() == ["star.json: no id", "... and 3 more: no id"]
+
+
 def test_what_is_lost_is_found_out() -> None:
     account = filled([0, 1])
     with pytest.raises(AssertionError, match="3 of 6 questions are neither written nor accounted for"):

@@ -56,11 +56,12 @@ class Where:
         """Raises WhereError for a name that is neither a field of ours nor among `known`, the rows' own."""
         names = {*FIELDS, *DERIVED, *known}
         for node in ast.walk(self._tree):
-            if isinstance(node, ast.Name) and node.id not in {*names, *_FUNCTIONS, WHOLE_ROW}:
-                near = difflib.get_close_matches(node.id, sorted(names), n=1)
-                quoted = f"; text goes into quotes: {node.id!r}" if node.id.isidentifier() else ""
+            name = _field_name(node)
+            if name is not None and name not in {*names, *_FUNCTIONS, WHOLE_ROW}:
+                near = difflib.get_close_matches(name, sorted(names), n=1)
+                quoted = f"; text goes into quotes: {name!r}" if isinstance(node, ast.Name) else ""
                 hint = f"; did you mean {near[0]}?" if near else quoted
-                raise self._error(node, f"no row has a field {node.id}{hint}")
+                raise self._error(node, f"no row has a field {name}{hint}")
 
     def __call__(self, entry: Entry) -> bool | None:
         """Whether the row fulfils it; None where that is unknown. Raises WhereError for values that do not go."""
@@ -153,6 +154,18 @@ class Where:
             case ast.Call():
                 return _call(node, [value(part) for part in node.args])
         raise AssertionError(f"{ast.dump(node)} was let through")
+
+
+def _field_name(node: ast.AST) -> str | None:
+    """The field that `name`, `row["name"]` or `row.name` speaks of."""
+    match node:
+        case ast.Name(id=name):
+            return name
+        case ast.Subscript(value=ast.Name(id=whole), slice=ast.Constant(value=str(name))) if whole == WHOLE_ROW:
+            return name
+        case ast.Attribute(value=ast.Name(id=whole), attr=name) if whole == WHOLE_ROW:
+            return name
+    return None
 
 
 class _Unknown:

@@ -46,10 +46,10 @@ class Account:
         shown = []
         for reason, places in _ordered(self.left_out):
             details = dict(places)
-            for where in natural_order(details)[:_EXAMPLES]:
-                shown.append(f"{where}: {details[where] or reason}")
-            if len(places) > _EXAMPLES:
-                shown.append(f"... and {len(places) - _EXAMPLES} more: {reason}")
+            first = natural_order(details)[:_EXAMPLES]
+            shown += [f"{where}: {details[where] or reason}" for where in first]
+            if len(places) > len(first):
+                shown.append(f"... and {len(places) - len(first)} more: {reason}")
         return shown
 
     def entries(self) -> list[dict[str, Any]]:

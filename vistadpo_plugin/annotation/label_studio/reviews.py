@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from vistadpo_plugin.annotation.label_studio import page
+from vistadpo_plugin.annotation.label_studio.shape import check_shape
 from vistadpo_plugin.annotation.label_studio.tasks import Task, TaskError
 from vistadpo_plugin.annotation.label_studio.units import Ticks
 from vistadpo_plugin.data.rows import strict_json
@@ -61,6 +62,10 @@ def read_export(path: Path, account: Account) -> list[Reviewed]:
     found: dict[tuple[str, str], Reviewed] = {}
     for number, value in enumerate(tasks):
         where = f"task {value.get('id', number)}"
+        try:
+            check_shape(value)
+        except ValueError as error:
+            raise ValueError(f"{path}, {where}: {error}; export the project from Label Studio as JSON.") from None
         try:
             task = Task.from_data(value.get("data"))
         except TaskError as error:
@@ -140,7 +145,7 @@ def _read_results(by_control: dict[str, list[dict[str, Any]]]) -> dict[str, Any]
             raise ReviewError(f"a range on the time line is labelled {labels}")
         try:
             parts = [sorted((int(part["start"]), int(part["end"]))) for part in value["ranges"]]
-        except (KeyError, TypeError, ValueError):
+        except (KeyError, TypeError, ValueError, OverflowError):
             raise ReviewError("a range on the time line has no start or no end") from None
         ranges[labels[0]] += [(first, last) for first, last in parts]
     boxes = []
@@ -148,7 +153,7 @@ def _read_results(by_control: dict[str, list[dict[str, Any]]]) -> dict[str, Any]
         try:
             boxes.append({name: float(value[name]) for name in ("x", "y", "width", "height")})
             rotation = float(value.get("rotation") or 0)
-        except (KeyError, TypeError, ValueError):
+        except (KeyError, TypeError, ValueError, OverflowError):
             raise ReviewError("a box has no numbers") from None
         if rotation % 360:
             raise ReviewError("a box was turned; rows have upright boxes")

@@ -15,6 +15,10 @@ OURS = "vistadpo"
 """The field of a task's data that holds what `import` needs; it comes back in every export as it is."""
 
 
+# More pixels a side than any picture has: a size that was changed.
+_MOST_PIXELS = 1 << 20
+
+
 class TaskError(ValueError):
     """A task that is not one of ours, or was changed; the message says how."""
 
@@ -108,10 +112,12 @@ class Task:
             raise TaskError(f"it was exported in format {ours.get('format')!r}, this version reads {FORMAT}.")
         try:
             size, seconds = ours["picture"]["size"], ours["picture"]["seconds"]
+            if not isinstance(ours["where"], str) or not all(0 < side < _MOST_PIXELS for side in size):
+                raise ValueError("where or size")
             picture = Picture((int(size[0]), int(size[1])), None if seconds is None else float(seconds))
             row = parse_row(ours["row"], ours["where"])
             return cls(ours["where"], ours["row"], Ruler.from_json(ours["ruler"]), picture, row)
-        except (KeyError, TypeError, ValueError, IndexError) as error:
+        except (KeyError, TypeError, ValueError, IndexError, OverflowError) as error:
             raise TaskError(f"what `vistadpo annotate export` wrote into `{OURS}` was changed: {error!r}.") from None
 
 

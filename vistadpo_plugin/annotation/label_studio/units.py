@@ -104,12 +104,13 @@ class Ruler:
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> Ruler:
         """Raises KeyError, TypeError or ValueError for what `as_json` did not write."""
-        rate, pictures = float(value["rate"]), value["pictures"]
+        rate, pictures, shift = float(value["rate"]), value["pictures"], float(value["shift"])
         even = isinstance(pictures, int)
         times = np.arange(pictures) / rate if even else np.array(pictures, dtype=float)
-        if rate <= 0 or not len(times) or (np.diff(times) < 0).any():
+        finite = np.isfinite([rate, shift, *times]).all()
+        if not finite or rate <= 0 or not len(times) or (np.diff(times) < 0).any():
             raise ValueError("no times of pictures")
-        return cls(rate, times, even, float(value["shift"]))
+        return cls(rate, times, even, shift)
 
 
 def ruler_of(times: np.ndarray, late: float = 0.0, shift: float = 0.0) -> Ruler:

@@ -187,7 +187,7 @@ def _annotate(options: argparse.Namespace) -> int:
     print(f"asked: {format_spent(cache.spent, price)}")
     print(account.format())
     if not rows:
-        raise ValueError(f"no draft is left to write; the replies are in {cache.path}.")
+        raise ValueError(f"no draft is left to write{f'; the replies are in {cache.path}' if len(cache) else ''}.")
     card = format_card(output.stem, output.name, rows, pack, settings, options.model, account, found, options.command)
     write_text(output.with_suffix(".card.md"), card)
     write_rows(output.with_suffix(".report.jsonl"), account.entries())

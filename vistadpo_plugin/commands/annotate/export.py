@@ -51,6 +51,8 @@ def main(argv: list[str]) -> int:
 
 def _export(options: argparse.Namespace) -> int:
     folder: Path = options.folder
+    if folder.exists() and not folder.is_dir():
+        raise ValueError(f"{folder} is a file; DIR is a folder to make.")
     if (folder / TASKS_FILE).exists() and not options.overwrite:
         raise ValueError(f"{folder / TASKS_FILE} is there already; give --overwrite to replace it, or another folder.")
     sources = read_rows(str(options.rows))

@@ -13,7 +13,9 @@ from vistadpo_plugin.annotation.label_studio.card import format_agreement, forma
 from vistadpo_plugin.annotation.label_studio.decide import REVIEWED_BY, UNUSABLE, accepted_rows
 from vistadpo_plugin.annotation.label_studio.reviews import read_export
 from vistadpo_plugin.data.rows.dataset_info import merge_info, write_info, write_rows, write_text
+from vistadpo_plugin.data.rows.grounding import find_video
 from vistadpo_plugin.data.rows.reader import read_rows
+from vistadpo_plugin.data.rows.schema import RowError, parse_row
 from vistadpo_plugin.datasets.accounting import Account
 
 
@@ -79,10 +81,23 @@ def _write(options: argparse.Namespace, name: str, rows: list[str], account: Acc
     write_info(folder, {name: {"file_name": options.output.name, "formatting": "vistadpo"}})
     write_rows(folder / f"{name}.report.jsonl", account.entries())
     print(f"{len(rows)} rows in {options.output}")
-    print(
-        f"In a recipe, `media_dir` being where the paths of the rows started before the review:\n  dataset: {name}\n"
-        f"  dataset_dir: {folder}"
-    )
+    print(f"In a recipe:\n  dataset: {name}\n  dataset_dir: {folder}")
+    missing = sum(not _is_found(row, folder) for row in rows)
+    if missing:
+        print(
+            f"  media_dir: the folder that the paths of the rows started from before the review: of {missing} of "
+            f"{len(rows)} rows\n    the video is not found from {folder}. `vistadpo validate` and others take it as "
+            "--media-dir."
+        )
+
+
+def _is_found(row: str, folder: Path) -> bool:
+    """Whether the row's video is there, seen from `folder`."""
+    try:
+        find_video(parse_row(row, "row").video, str(folder), "row")
+    except RowError:
+        return False
+    return True
 
 
 def _from_label_studio(options: argparse.Namespace) -> int:

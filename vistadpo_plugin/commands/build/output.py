@@ -10,7 +10,11 @@ from vistadpo_plugin.data.rows.dataset_info import merge_info, read_info, write_
 from vistadpo_plugin.datasets.accounting import Account
 from vistadpo_plugin.datasets.source import Coverage
 
-NOTHING_LEFT = "no row is left to write; --allow-missing-videos goes without videos, for now."
+
+def nothing_left(coverages: Sequence[Coverage], allowed: bool) -> ValueError:
+    """The error where every entry was left out; `allowed` tells whether missing videos were no reason."""
+    without = "" if allowed else "; --allow-missing-videos goes without videos, for now"
+    return ValueError(f"no row is left to write{without if any(one.missing for one in coverages) else ''}.")
 
 
 class Output:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from vistadpo_plugin.commands.build.output import NOTHING_LEFT, Output
+from vistadpo_plugin.commands.build.output import Output, nothing_left
 from vistadpo_plugin.datasets.accounting import Account
 from vistadpo_plugin.datasets.preferences.card import format_card
 from vistadpo_plugin.datasets.preferences.files import PairFile, open_file, read_pairs
@@ -45,7 +45,7 @@ def build(options: argparse.Namespace) -> int:
         account.note("a video found more than once, the first is taken", name, ", ".join(places))
     if not rows:
         print(account.format(), *(coverage.sentence() for coverage in coverages), sep="\n")
-        raise ValueError(NOTHING_LEFT)
+        raise nothing_left(coverages, options.allow_missing_videos)
     splits = split_rows(rows, options.val_share, options.seed)
     layouts = {file.path.name: file.layout for file in files}
     card = format_card(output.name, layouts, splits, output.files, coverages, account, options.command, options.seed)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from vistadpo_plugin.commands.build.output import NOTHING_LEFT, Output
+from vistadpo_plugin.commands.build.output import Output, nothing_left
 from vistadpo_plugin.commands.build.sources import SOURCES
 from vistadpo_plugin.datasets.accounting import Account
 from vistadpo_plugin.datasets.card import format_card
@@ -33,7 +33,7 @@ def build(options: argparse.Namespace) -> int:
     if not account.written:
         print(account.format())
         print(coverage.sentence())
-        raise ValueError(NOTHING_LEFT)
+        raise nothing_left([coverage], options.allow_missing_videos)
     if rewriter is not None:
         splits = polish(splits, rewriter, account)
 

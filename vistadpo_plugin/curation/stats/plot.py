@@ -70,6 +70,7 @@ def _stacked(axis: Any, values: dict[str, list[float]], colours: dict[str, str])
     edges = np.linspace(0, most or 1, _BINS + 1)
     axis.hist(list(given.values()), bins=edges, stacked=True, color=[colours[owner] for owner in given])
     axis.set_xlim(0, edges[-1])
+    axis.locator_params("y", integer=True)  # there is no half of a row
 
 
 def _answers(axis: Any, owners: dict[str, list[RowFacts]], colours: dict[str, str]) -> None:
@@ -99,6 +100,7 @@ def _kinds(axis: Any, owners: dict[str, list[RowFacts]], colours: dict[str, str]
         counts = np.array([sum(row.kind == kind for row in members) for kind in shown])
         axis.barh(range(len(shown)), counts, left=left, color=colours[owner])
         left += counts
+    axis.locator_params("x", integer=True)
     axis.set_yticks(range(len(shown)), [kind[:_LABEL] for kind in shown])
     axis.set_ylim(len(shown) - 0.5, -0.5)
     more = f" ({len(kinds) - len(shown)} more kinds)" if len(kinds) > len(shown) else ""
