@@ -220,7 +220,7 @@ def test_ten_thousand_rows_cost_ten_times_a_thousand(capsys: Capture, many: Call
         return processor_seconds() - before
 
     before, large, after = cost(1000), cost(10_000), cost(1000)
-    assert large < 25 * max(before, after)
+    assert large < 16 * max(before, after)
 
 
 @pytest.mark.parametrize("options", [["--no-decode"], []])
