@@ -22,7 +22,10 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Files and folders whose tests wait long for other processes.
-LONG = {"launch", "ablation", "demo", "serving", "test_host_parity.py", "test_autoload.py", "test_cli.py"}
+LONG = {
+    "launch", "ablation", "demo", "serving", "test_host_parity.py", "test_autoload.py", "test_cli.py",
+    "test_from_videos_to_training.py",
+}  # fmt: skip
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
