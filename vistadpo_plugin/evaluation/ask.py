@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,9 +19,11 @@ from vistadpo_plugin.evaluation.recipe import Recipe
 from vistadpo_plugin.evaluation.replies import REPLIES, append_replies, first_few, known_replies, mend
 from vistadpo_plugin.evaluation.settings import check_same, make_settings, read_settings, write_settings
 from vistadpo_plugin.evaluation.videos import find_video, images_rate, viewed
+from vistadpo_plugin.evaluation.vllm_backend.support import VLLM, check_ready
 
 if TYPE_CHECKING:
     from vistadpo_plugin.evaluation.inference import Responder
+    from vistadpo_plugin.evaluation.vllm_backend.responder import VllmResponder
 
 
 @dataclass(frozen=True)
@@ -45,24 +49,44 @@ def infer(recipe: Recipe, exported: dict[str, list[Question]], allow_partial: bo
     those otherwise, and for replies that are there but were made with other settings; all before a model is loaded.
     """
     tasks = _plan(recipe, exported, allow_partial)
+    mine = {model: [task for task in tasks if task.model == model and task.pending] for model in recipe.models}
     for model, keys in recipe.models.items():
-        mine = [task for task in tasks if task.model == model and task.pending]
-        if not mine:
+        if mine[model] and keys.get("infer_backend") == VLLM:
+            with _naming(model):
+                check_ready(keys)
+    for model, keys in recipe.models.items():
+        if not mine[model]:
             print(f"{model}: nothing is left to be asked.", flush=True)
             continue
-        from vistadpo_plugin.evaluation.inference import Responder
-
+        with _naming(model):
+            responder = _open(keys, recipe.max_new_tokens)
         try:
-            responder = Responder(keys, recipe.max_new_tokens)
-        except ValueError as error:
-            raise ValueError(f"{model}: {error}") from error
-        try:
-            for task in mine:
-                _ask(responder, task, recipe.batch_size, allow_partial)
+            for task in mine[model]:
+                _ask(responder, task, recipe.batch_size or responder.batch_size, allow_partial)
             if responder.one_at_a_time:
                 print(f"{model}: asked one question at a time, not in batches: {responder.one_at_a_time}.", flush=True)
         finally:
             responder.close()
+
+
+@contextmanager
+def _naming(model: str) -> Iterator[None]:
+    """Whose error it is."""
+    try:
+        yield
+    except ValueError as error:
+        raise ValueError(f"{model}: {error}") from error
+
+
+def _open(keys: dict[str, Any], max_new_tokens: int) -> Responder | VllmResponder:
+    """The model, loaded by its backend. Raises ValueError."""
+    if keys.get("infer_backend") == VLLM:
+        from vistadpo_plugin.evaluation.vllm_backend.responder import VllmResponder
+
+        return VllmResponder(keys, max_new_tokens)
+    from vistadpo_plugin.evaluation.inference import Responder
+
+    return Responder(keys, max_new_tokens)
 
 
 def _plan(recipe: Recipe, exported: dict[str, list[Question]], allow_partial: bool) -> list[Task]:
@@ -110,7 +134,7 @@ def _resume(folder: Path, settings: dict[str, Any], questions: list[Question]) -
     return replies
 
 
-def _ask(responder: Responder, task: Task, batch_size: int, allow_partial: bool) -> None:
+def _ask(responder: Responder | VllmResponder, task: Task, batch_size: int, allow_partial: bool) -> None:
     write_settings(task.folder, task.settings)
     unreadable = []
     title = f"{task.benchmark}, {task.model}"

@@ -37,32 +37,40 @@ class Answer:
     yes_margin: float | None
 
 
-class Responder:
-    """One model, loaded by the host with these keys, that decodes greedily.
+NOT_LOADED = (ValueError, OSError, ImportError, RuntimeError)
 
-    `one_at_a_time` tells, after a batch, why its questions had to be asked one by one, if they had to. Raises
-    ValueError, with the host's reason, where the model cannot be loaded.
+
+def parse(keys: dict[str, Any], max_new_tokens: int) -> list[Any]:
+    """The host's arguments of a model that decodes greedily, in the host's order: model, data, fine-tuning, generating.
+
+    Raises ValueError, see `not_loaded`.
     """
+    greedy = {"do_sample": False, "num_beams": 1, "max_new_tokens": max_new_tokens}
+    try:
+        # Whatever runs the model; for vLLM the host would ask for a release that excludes the transformers we need.
+        return list(get_infer_args({**keys, **greedy, "stage": "sft", "infer_backend": "huggingface"}))
+    except NOT_LOADED as error:
+        raise not_loaded(keys, error) from error
 
-    def __init__(self, keys: dict[str, Any], max_new_tokens: int):
-        greedy = {"do_sample": False, "num_beams": 1, "max_new_tokens": max_new_tokens}
-        try:
-            arguments = get_infer_args({**keys, **greedy, "stage": "sft", "infer_backend": "huggingface"})
-            self.engine = HuggingfaceEngine(*arguments)
-        except (ValueError, OSError, ImportError, RuntimeError) as error:
-            absent = [
-                f"`{key}: {keys[key]}` is no folder here, so it was looked for on the hub. "
-                for key in ("model_name_or_path", "adapter_name_or_path")
-                if key in keys and not Path(keys[key].split(",")[0]).is_dir()
-            ]
-            raise ValueError(f"the model cannot be loaded. {''.join(absent)}{error}") from error
-        self.one_at_a_time: str | None = None
-        counts = FrameCounts(self.engine.template.mm_plugin, self.engine.processor, ViewKeys.of(VistaArguments()))
-        self._builder = counts.builder(seed=0)
-        self._yes_no = first_tokens(self.engine.tokenizer)
+
+def not_loaded(keys: dict[str, Any], error: Exception) -> ValueError:
+    """What is wrong with a model of these keys that cannot be loaded, with the host's reason."""
+    absent = [
+        f"`{key}: {keys[key]}` is no folder here, so it was looked for on the hub. "
+        for key in ("model_name_or_path", "adapter_name_or_path")
+        if key in keys and not Path(keys[key].split(",")[0]).is_dir()
+    ]
+    return ValueError(f"the model cannot be loaded. {''.join(absent)}{error}")
+
+
+class Frames:
+    """The frames that training takes of videos; `plugin` and `processor`: of the model's template, by the host."""
+
+    def __init__(self, plugin: Any, processor: Any):
+        self._builder = FrameCounts(plugin, processor, ViewKeys.of(VistaArguments())).builder(seed=0)
         self._last: tuple[tuple[Any, ...], SampledFrames] | None = None
 
-    def frames(self, row: GroundedRow, images_fps: float | None) -> SampledFrames:
+    def __call__(self, row: GroundedRow, images_fps: float | None) -> SampledFrames:
         """The frames that training takes of the row's video, or of its event where it has one. Raises RowError.
 
         `images_fps`: the rate of a folder of frames, by default `video_fps`.
@@ -76,20 +84,49 @@ class Responder:
             self._last = key, builder.build(counted, None, {view})[view]
         return self._last[1]
 
+
+def asked(prompt: str, video: SampledFrames, engine: Any, model: Any) -> dict[str, Any]:
+    """What the host's chat hands to `generate` for one question: ids (1, n), mask and frames.
+
+    `engine` has the host's `tokenizer`, `processor`, `template` and `generating_args`; of `model` it takes the config,
+    the precision and the place.
+    """
+    prepared, _ = HuggingfaceEngine._process_args(
+        model,
+        engine.tokenizer,
+        engine.processor,
+        engine.template,
+        engine.generating_args,
+        [{"role": "user", "content": user_message(prompt)}],
+        videos=[video],
+        input_kwargs={},
+    )
+    return prepared
+
+
+class Responder:
+    """One model, loaded by the host with these keys, that decodes greedily.
+
+    `one_at_a_time` tells, after a batch, why its questions had to be asked one by one, if they had to. Raises
+    ValueError, with the host's reason, where the model cannot be loaded.
+    """
+
+    batch_size = 1
+    """Questions at a time where a recipe names no number."""
+
+    def __init__(self, keys: dict[str, Any], max_new_tokens: int):
+        arguments = parse(keys, max_new_tokens)
+        try:
+            self.engine = HuggingfaceEngine(*arguments)
+        except NOT_LOADED as error:
+            raise not_loaded(keys, error) from error
+        self.one_at_a_time: str | None = None
+        self.frames = Frames(self.engine.template.mm_plugin, self.engine.processor)
+        self._yes_no = first_tokens(self.engine.tokenizer)
+
     def prepare(self, prompt: str, row: GroundedRow, images_fps: float | None = None) -> dict[str, Any]:
-        """What `generate` gets for one question: ids (1, n), mask and frames. Raises RowError, see `frames`."""
-        engine = self.engine
-        prepared, _ = HuggingfaceEngine._process_args(
-            engine.model,
-            engine.tokenizer,
-            engine.processor,
-            engine.template,
-            engine.generating_args,
-            [{"role": "user", "content": user_message(prompt)}],
-            videos=[self.frames(row, images_fps)],
-            input_kwargs={},
-        )
-        return prepared
+        """What `generate` gets for one question, see `asked`. Raises RowError, see `Frames`."""
+        return asked(prompt, self.frames(row, images_fps), self.engine, self.engine.model)
 
     @torch.inference_mode()
     def reply(self, prepared: list[dict[str, Any]]) -> list[str]:
@@ -153,7 +190,7 @@ def _first_logits(model: Any) -> Iterator[list[torch.Tensor]]:
         handle.remove()
 
 
-def _inputs(prepared: dict[str, Any]) -> dict[str, Any]:
+def media(prepared: dict[str, Any]) -> dict[str, Any]:
     """What the video became, without the text."""
     text = ("inputs", "attention_mask", TOKEN_KINDS, "generation_config")
     return {key: value for key, value in prepared.items() if key not in text}
@@ -163,10 +200,10 @@ def _why_not_stacked(prepared: list[dict[str, Any]]) -> str | None:
     """Why these questions cannot share a batch, None when they can."""
     if len(prepared) == 1:
         return None
-    others = sorted({key for one in prepared for key in _inputs(one)} - set(_STACKED))
+    others = sorted({key for one in prepared for key in media(one)} - set(_STACKED))
     if others:
         return f"the model takes {', '.join(others)}, of which we do not know how they go into a batch"
-    for key in _inputs(prepared[0]):
+    for key in media(prepared[0]):
         if len({getattr(one[key], "shape", ())[1:] for one in prepared}) > 1:
             return f"{key} of the videos differ in shape"
     return None
@@ -185,7 +222,7 @@ def _stack(prepared: list[dict[str, Any]], pad_token_id: int) -> dict[str, Any]:
         return torch.cat(parts) if isinstance(parts[0], torch.Tensor) else [value for part in parts for value in part]
 
     return {
-        **{key: joined(key) for key in _inputs(prepared[0])},
+        **{key: joined(key) for key in media(prepared[0])},
         "inputs": padded("inputs", pad_token_id),
         "attention_mask": padded("attention_mask", 0),
         **({TOKEN_KINDS: padded(TOKEN_KINDS, 0)} if TOKEN_KINDS in prepared[0] else {}),

@@ -13,6 +13,7 @@ from typing import Any
 import yaml
 
 from vistadpo_plugin.evaluation.benchmarks import BENCHMARKS
+from vistadpo_plugin.evaluation.vllm_backend.support import BACKENDS, ENGINE_KEYS, VLLM, refusal
 
 HOST_KEYS = (
     "model_name_or_path",
@@ -47,6 +48,9 @@ HOST_KEYS = (
 
 REQUIRED = ("model_name_or_path", "template", "video_maxlen")
 FRAME_KEYS = ("video_maxlen", "video_fps", "video_max_pixels", "video_min_pixels")
+BACKEND_KEYS = ("infer_backend", *ENGINE_KEYS)
+"""The host's keys of what runs the model."""
+_MODEL_KEYS = (*HOST_KEYS, *BACKEND_KEYS)
 _OWN_KEYS = ("models", "benchmarks", "general", "output_dir", "batch_size", "max_new_tokens", "judge")
 
 
@@ -66,12 +70,12 @@ class Folders:
 class Recipe:
     """`models`: the host's keys of each model by its name, the first being what the others are held against; `judge`:
     `model` and `base_url` of the endpoint, None where nothing is judged; `general`: the benchmarks of general ability,
-    which must not fall."""
+    which must not fall; `batch_size`: None for the backend's own."""
 
     models: dict[str, dict[str, Any]]
     benchmarks: dict[str, Folders]
     output_dir: Path
-    batch_size: int
+    batch_size: int | None
     max_new_tokens: int
     judge: dict[str, str] | None
     general: tuple[str, ...] = ()
@@ -95,13 +99,14 @@ def read_recipe(path: Path) -> Recipe:
     except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:
         raise RecipeError(f"cannot read the recipe: {error}") from None
     recipe = read_mapping(content, "the recipe")
-    check_names(recipe, (*_OWN_KEYS, *HOST_KEYS), "key")
-    shared = {key: value for key, value in recipe.items() if key in HOST_KEYS}
+    check_names(recipe, (*_OWN_KEYS, *_MODEL_KEYS), "key")
+    shared = {key: value for key, value in recipe.items() if key in _MODEL_KEYS}
     models = {}
     for name, keys in read_mapping(recipe.get("models"), "`models`").items():
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
             raise RecipeError(f"`models`: {name!r} becomes a folder; use letters, digits, dot, dash and underscore.")
         models[name] = _model(f"`models: {name}`", {**shared, **read_mapping(keys or {}, f"`models: {name}`")})
+    _check_engine_keys(recipe, models)
     benchmarks = read_mapping(recipe.get("benchmarks"), "`benchmarks`")
     check_names(benchmarks, BENCHMARKS, "benchmark")
     if not models or not benchmarks:
@@ -112,11 +117,19 @@ def read_recipe(path: Path) -> Recipe:
         models=models,
         benchmarks={name: read_folders(f"`benchmarks: {name}`", folders) for name, folders in benchmarks.items()},
         output_dir=Path(recipe["output_dir"]),
-        batch_size=read_count(recipe, "batch_size", 1),
+        batch_size=read_count(recipe, "batch_size", 1) if "batch_size" in recipe else None,
         max_new_tokens=read_count(recipe, "max_new_tokens", 128),
         judge=_judge(recipe.get("judge")),
         general=_general(recipe.get("general"), benchmarks),
     )
+
+
+def _check_engine_keys(recipe: Mapping[str, Any], models: Mapping[str, Mapping[str, Any]]) -> None:
+    """Raise RecipeError for a key of vLLM where no model is asked through it."""
+    given = [*recipe, *(key for own in recipe["models"].values() for key in own or {})]
+    idle = [key for key in given if key in ENGINE_KEYS]
+    if idle and not any(keys.get("infer_backend") == VLLM for keys in models.values()):
+        raise RecipeError(f"`{idle[0]}` says nothing without `infer_backend: vllm`. Leave it out, or set that.")
 
 
 def _general(given: Any, benchmarks: Iterable[str]) -> tuple[str, ...]:
@@ -146,8 +159,13 @@ def check_names(given: Iterable[str], known: Iterable[str], kind: str) -> None:
 
 def _model(where: str, keys: Mapping[str, Any]) -> dict[str, Any]:
     """A model's keys, without those that are set to nothing."""
-    check_names(keys, HOST_KEYS, f"key in {where}:")
-    keys = {key: keys[key] for key in HOST_KEYS if keys.get(key) is not None}
+    check_names(keys, _MODEL_KEYS, f"key in {where}:")
+    keys = {key: keys[key] for key in _MODEL_KEYS if keys.get(key) is not None}
+    backend = keys.get("infer_backend", BACKENDS[0])
+    if backend not in BACKENDS:
+        raise RecipeError(f"{where}: `infer_backend` is {backend!r}; allowed: {', '.join(BACKENDS)}.")
+    if backend != VLLM:  # the host's own inference, which needs no word, and to which the keys of vLLM say nothing
+        keys = {key: value for key, value in keys.items() if key not in BACKEND_KEYS}
     missing = [key for key in REQUIRED if key not in keys]
     if missing:
         raise RecipeError(f"{where} has no `{missing[0]}`; give it as in the training recipe.")
@@ -155,6 +173,9 @@ def _model(where: str, keys: Mapping[str, Any]) -> dict[str, Any]:
         if key in keys and not isinstance(keys[key], str):
             raise RecipeError(f"{where}: `{key}` is {keys[key]!r}; a text is expected.")
     read_count(keys, "video_maxlen", 1)
+    read_count(keys, "vllm_maxlen", 1)
+    if backend == VLLM and (sentence := refusal(keys)):
+        raise RecipeError(f"{where}: {sentence}")
     return keys
 
 

@@ -13,9 +13,12 @@ from vistadpo_plugin.data.rows.values import VIDEO_PLACEHOLDER
 from vistadpo_plugin.evaluation.question import Question
 from vistadpo_plugin.evaluation.recipe import Recipe
 from vistadpo_plugin.evaluation.videos import images_rate, part_of
+from vistadpo_plugin.evaluation.vllm_backend.support import ENGINE_KEYS, VLLM, installed_version
 from vistadpo_plugin.run_record.provenance import DECIDING, fingerprint, versions
 
 SETTINGS = "settings.json"
+_OF_NO_WEIGHT = tuple(key for key in ENGINE_KEYS if key != "vllm_config")
+"""How much room vLLM takes and how it starts, as `batch_size` does not decide replies either."""
 
 
 def user_message(prompt: str) -> str:
@@ -26,14 +29,15 @@ def user_message(prompt: str) -> str:
 def make_settings(recipe: Recipe, model: str, prompt: str, questions: Sequence[Question]) -> dict[str, Any]:
     """Everything that decides the replies of `model` to `questions`, but the videos' content."""
     keys = recipe.models[model]
+    vllm = installed_version() if keys.get("infer_backend") == VLLM else None
     return {
-        **keys,
+        **{key: value for key, value in keys.items() if key not in _OF_NO_WEIGHT},
         "model files": fingerprint(keys["model_name_or_path"]),
         "adapter files": fingerprint(keys.get("adapter_name_or_path")),
         "prompt": user_message(prompt),
         "decoding": f"greedy, at most {recipe.max_new_tokens} new tokens",
         "questions": _hash_questions(questions),
-        "versions": versions(*DECIDING),
+        "versions": versions(*DECIDING) | ({VLLM: vllm} if vllm else {}),
     }
 
 
