@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 import torch
 from conftest import Demo
-from evaluation.vllm_environment import ENGINE, NO_VLLM, PYTHON, ask, ask_through_vllm, build, run
 from eventhallusion_made import IDS, link_videos, write_recipe
 from peft import LoraConfig, get_peft_model
 from rounding import LOGIT, rounding
 from transformers import AutoModelForImageTextToText
 
+from evaluation.vllm_environment import ENGINE, NO_VLLM, PYTHON, ask, ask_through_vllm, build, run
 from vistadpo_plugin.evaluation.inference import Responder
 
 pytestmark = pytest.mark.skipif(PYTHON is None, reason=NO_VLLM)
@@ -65,9 +65,10 @@ def test_replies_and_margins_are_those_of_the_host(family: str, demo: Demo, tmp_
     assert len(set(texts)) > 2 and max(margins) - min(margins) > 100 * MARGIN
     assert base is None or not {text for text, _ in base} & set(texts)
 
-    (made,) = ask_through_vllm(tmp_path, [{**keys, **ENGINE}], asked, TOKENS)
+    *made, too_long = ask_through_vllm(tmp_path, {**keys, **ENGINE}, asked, TOKENS)
     assert [text for text, _ in made] == list(texts)
     assert [margin for _, margin in made] == pytest.approx(margins, abs=MARGIN)
+    assert "and `vllm_maxlen` leaves 500 beside the reply. Raise it." in too_long
 
 
 def test_a_recipe(demo: Demo, tmp_path: Path) -> None:
@@ -98,12 +99,3 @@ def test_a_recipe(demo: Demo, tmp_path: Path) -> None:
     assert "out/eventhallusion/vllm were made with other settings (infer_backend: 'vllm' there, nothing here" in (
         done.stdout
     )
-
-
-def test_a_question_that_does_not_fit(demo: Demo, tmp_path: Path) -> None:
-    keys = build("qwen2_5_vl", tmp_path / "model", corpus(demo))
-    link_videos(tmp_path / "media", sorted((demo.data / "videos").glob("*.mp4")))
-    changes = {**keys, **ENGINE, "vllm_maxlen": 40, "max_new_tokens": 16, "models": {"base": {}}}
-    done = run(["-m", "vistadpo_plugin.commands.main", "evaluate", write_recipe(tmp_path, **changes)])
-    assert done.returncode == 1
-    assert "and `vllm_maxlen` leaves 24 beside the reply. Raise it." in done.stdout

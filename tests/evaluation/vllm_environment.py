@@ -1,4 +1,4 @@
-"""vLLM in an environment of its own, models so small that a CPU runs them there, and questions asked in a process of it.
+"""vLLM in an environment of its own, models small enough to run there on a CPU, and questions asked in a process of it.
 
 Its pins exclude the host's beside it, so it is looked for and never installed: the interpreter in $VLLM_PYTHON, or that
 of `make vllm`.
@@ -27,11 +27,16 @@ HEAD, HEADS = 32, 2
 
 ENGINE = {
     "infer_backend": "vllm",
-    "vllm_maxlen": 1024,
+    "vllm_maxlen": 512,
     "vllm_enforce_eager": True,
-    "vllm_config": {"max_num_batched_tokens": 1024, "max_num_seqs": 16, "skip_mm_profiling": True},
+    "vllm_config": {
+        "max_num_batched_tokens": 1024,
+        "max_num_seqs": 16,
+        "skip_mm_profiling": True,
+        "worker_extension_cls": "evaluation.vllm_on_a_cpu.OnACpu",
+    },
 }
-"""What makes vLLM start sooner, and nothing that decides a reply."""
+"""What makes vLLM start sooner, and run with adapters on a CPU; nothing that decides a reply."""
 _SECONDS = 540
 
 
@@ -42,7 +47,7 @@ def build(name: str, folder: Path, corpus: Iterable[str]) -> dict[str, Any]:
     text = config.get_text_config()
     text.num_attention_heads, text.num_key_value_heads, text.head_dim = HEADS, HEADS // 2, HEAD
     sections = text.rope_parameters.get("mrope_section")
-    if sections and name != "qwen3_5":  # whose heads are as wide already
+    if sections:
         text.rope_parameters["mrope_section"] = [2 * section for section in sections]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(3)
@@ -53,14 +58,15 @@ def build(name: str, folder: Path, corpus: Iterable[str]) -> dict[str, Any]:
     return {key: value for key, value in keys.items() if key != "cutoff_len"}
 
 
-def run(words: list[str | Path]) -> subprocess.CompletedProcess[str]:
-    """The environment's Python with these words; standard error is in `stdout` too."""
+def run(words: list[str | Path], **more: str) -> subprocess.CompletedProcess[str]:
+    """The environment's Python with these words, `more` in its variables; standard error is in `stdout` too."""
     environment = {
         **os.environ,
         "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests")]),
         "OMP_NUM_THREADS": "1",
         "HF_HUB_OFFLINE": "1",
         "VLLM_CPU_KVCACHE_SPACE": "1",  # GB
+        **more,
     }
     return subprocess.run(
         [PYTHON, *map(str, words)],
@@ -72,11 +78,12 @@ def run(words: list[str | Path]) -> subprocess.CompletedProcess[str]:
     )
 
 
-def ask_through_vllm(folder: Path, models: list[dict[str, Any]], questions: list[tuple[str, str]], tokens: int) -> Any:
-    """[[reply, margin] of every question] of every model; `questions`: (prompt, video) each."""
+def ask_through_vllm(folder: Path, keys: dict[str, Any], questions: list[tuple[str, str]], tokens: int) -> Any:
+    """[reply, margin] of every question, (prompt, video) each; and last what is said of one that is too long."""
     job, result = folder / "job.json", folder / "result.json"
-    job.write_text(json.dumps({"models": models, "questions": questions, "tokens": tokens}))
-    done = run([Path(__file__), job, result])
+    job.write_text(json.dumps({"keys": keys, "questions": questions, "tokens": tokens}))
+    # One process less, which starts sooner.
+    done = run([Path(__file__), job, result], VLLM_ENABLE_V1_MULTIPROCESSING="0")
     assert done.returncode == 0 and result.exists(), done.stdout[-6000:]
     return json.loads(result.read_text())
 
@@ -92,11 +99,14 @@ def ask(responder: Any, questions: list[tuple[str, str]]) -> list[tuple[str, flo
 def _main(job: Path, result: Path) -> None:
     from vistadpo_plugin.evaluation.vllm_backend.responder import VllmResponder
 
-    given, made = json.loads(job.read_text()), []
-    for keys in given["models"]:
-        responder = VllmResponder(keys, given["tokens"])
-        made.append(ask(responder, given["questions"]))
-        responder.close()
+    given = json.loads(job.read_text())
+    responder = VllmResponder(given["keys"], given["tokens"])
+    made: list[Any] = ask(responder, given["questions"])
+    try:
+        ask(responder, [("What? " * 250, given["questions"][0][1])])
+    except ValueError as error:
+        made.append(str(error))
+    responder.close()
     result.write_text(json.dumps(made))
 
 

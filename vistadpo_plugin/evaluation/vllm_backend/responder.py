@@ -115,8 +115,7 @@ class VllmResponder:
         replies = [list(made[number].token_ids) for number in prepared]
         texts = self.tokenizer.batch_decode(replies, skip_special_tokens=True, clean_up_tokenization_spaces=True)
         return [
-            Answer(text, self._yes_margin(made[number].logprobs))
-            for text, number in zip(texts, prepared, strict=True)
+            Answer(text, self._yes_margin(made[number].logprobs)) for text, number in zip(texts, prepared, strict=True)
         ]
 
     def _finished(self) -> Iterator[Any]:

@@ -62,19 +62,24 @@ SUPPORTED = {
     "qwen2_vl": Support(counts_positions=True),
     "qwen2_5_vl": Support(counts_positions=True),
     "qwen3_vl": Support(lead=1),
-    "qwen3_5": Support(lead=1),
     "internvl": Support("image"),
 }
-"""By the `model_type` of their config. vLLM has no Video-LLaVA and no PLLaVA. LLaVA-NeXT-Video and LLaVA-OneVision it has,
-but it neither puts adapters on them nor reads the names that transformers 5 gives to their towers' weights, as
-`llamafactory-cli export` writes them: a tuned one could not be asked."""
+"""By the `model_type` of their config. The others:
+
+- vLLM has no Video-LLaVA and no PLLaVA.
+- LLaVA-NeXT-Video and LLaVA-OneVision get no adapters there, and it does not read the names that transformers 5 gives
+  to their towers' weights, as `llamafactory-cli export` writes them: a tuned model could not be asked.
+- Of Qwen3.5 we have not seen the same replies: it was not brought to run on a CPU.
+"""
 
 
 def refusal(keys: Mapping[str, Any]) -> str | None:
     """Why a model of these keys cannot be asked through vLLM, as far as the keys say; None where it can."""
     unknown = [key for key in UNKNOWN if key in keys]
     if unknown:
-        return f"`{unknown[0]}` is a key of the host's own inference, which vLLM does not follow. Leave one of them out."
+        return (
+            f"`{unknown[0]}` is a key of the host's own inference, which vLLM does not follow. Leave one of them out."
+        )
     family = family_of(keys["template"])
     if family is None or family.model_type not in SUPPORTED:
         names = ", ".join(family.name for family in families() if family.model_type in SUPPORTED)
