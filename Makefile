@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test faults gpu label-studio lint clean
+.PHONY: demo test faults gpu label-studio vllm lint clean
 
 demo: $(READY)
 	PATH="$(CURDIR)/$(BIN):$$PATH" vistadpo demo
@@ -27,6 +27,13 @@ label-studio:
 	$(PYTHON) -m venv .venv-label-studio
 	.venv-label-studio/bin/python -m pip install --quiet label-studio==1.23.2
 
+# vLLM for a CPU, in an environment on top of ours. Nothing needs it; with it, `make test` also asks models through it.
+vllm: $(READY)
+	$(PYTHON) -m venv .venv-vllm
+	$(BIN)/python -c 'import sysconfig; print("import site; site.addsitedir(%r)" % sysconfig.get_path("purelib"))' \
+		> "$$(.venv-vllm/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/zz_below.pth"
+	.venv-vllm/bin/python -m pip install --quiet --no-deps --requirement tests/evaluation/vllm_requirements.txt
+
 lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -40,4 +47,4 @@ $(READY): pyproject.toml constraints.txt
 	touch $(READY)
 
 clean:
-	rm -rf $(VENV) .venv-label-studio demo saves
+	rm -rf $(VENV) .venv-label-studio .venv-vllm demo saves

@@ -57,7 +57,8 @@ model_accepts_loss_kwargs | training/trainer.py
     CustomDPOTrainer.create_model_card | | training/trainer.py
 data
     get_dataset | template, model_args, data_args, training_args, stage, tokenizer, processor | training/workflow.py
-    get_template_and_fix_tokenizer | tokenizer, data_args | training/workflow.py, recipe_check/tokens.py
+    get_template_and_fix_tokenizer | tokenizer, data_args \
+| training/workflow.py, recipe_check/tokens.py, evaluation/vllm_backend/responder.py
     MultiModalDataCollatorForSeq2Seq | fields: tokenizer, model, pad_to_multiple_of, label_pad_token_id, template, \
 processor | data/batches/collator.py, bench/released.py
     MultiModalDataCollatorForSeq2Seq.__post_init__ | | data/batches/collator.py
@@ -121,13 +122,15 @@ extras.constants
     IMAGE_PLACEHOLDER | | data/batches/collator.py, data/rows/processor.py, models/exact_frames.py
     VIDEO_PLACEHOLDER | | models/exact_frames.py
 extras.misc
-    torch_gc | | evaluation/inference.py
+    torch_gc | | evaluation/inference.py, evaluation/vllm_backend/responder.py
+    get_device_count | | evaluation/vllm_backend/responder.py
+    infer_optim_dtype | model_dtype | evaluation/vllm_backend/responder.py
 extras.ploting
     plot_loss | save_dictionary, keys | training/workflow.py
 model
-    load_config | model_args | training/workflow.py
+    load_config | model_args | training/workflow.py, evaluation/vllm_backend/responder.py
     load_model | tokenizer, model_args, finetuning_args, is_trainable, ... | training/workflow.py
-    load_tokenizer | model_args | training/workflow.py, recipe_check/tokens.py
+    load_tokenizer | model_args | training/workflow.py, recipe_check/tokens.py, evaluation/vllm_backend/responder.py
 model.loader
     AutoModelForImageTextToText | | host.py:_patch_model_loader
 model.model_utils.visual

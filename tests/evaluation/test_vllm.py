@@ -15,6 +15,7 @@ from rounding import LOGIT, rounding
 from transformers import AutoModelForImageTextToText
 
 from evaluation.vllm_environment import ENGINE, NO_VLLM, PYTHON, ask, ask_through_vllm, build, run
+from evaluation.vllm_spread import within_the_spread
 from vistadpo_plugin.evaluation.inference import Responder
 
 pytestmark = pytest.mark.skipif(PYTHON is None, reason=NO_VLLM)
@@ -99,3 +100,8 @@ def test_a_recipe(demo: Demo, tmp_path: Path) -> None:
     assert "out/eventhallusion/vllm were made with other settings (infer_backend: 'vllm' there, nothing here" in (
         done.stdout
     )
+
+
+def test_in_half_precision_it_is_as_near_as_the_host(demo: Demo, tmp_path: Path) -> None:
+    """What tests/gpu asks of 200 questions is not run there for the first time."""
+    within_the_spread(demo, tmp_path, 24)

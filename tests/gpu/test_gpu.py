@@ -16,6 +16,8 @@ import pytest
 import torch
 import yaml
 from conftest import Demo, run_recipe, tiny_recipe
+from evaluation.vllm_environment import NO_VLLM, PYTHON
+from evaluation.vllm_spread import within_the_spread
 from launching import torchrun
 from sharded_runs import assert_equal_runs, expected, run_workers, spread_recipes
 
@@ -120,3 +122,9 @@ def test_4_bits_on_cuda(demo: Demo, tmp_path: Path, report: dict[str, Any]) -> N
     keys = {key: value for key, value in recipe.items() if "quantization" in key}
     report["4 bits"] = packed_and_separate(demo, tmp_path, use_cpu=False, bf16=True, **keys)
     assert_start_and_agreement(report["4 bits"], 5e-2)
+
+
+@one_gpu
+@pytest.mark.skipif(PYTHON is None, reason=NO_VLLM)
+def test_vllm_replies_within_the_spread(demo: Demo, tmp_path: Path, report: dict[str, Any]) -> None:
+    report["vllm"] = within_the_spread(demo, tmp_path, 200)
