@@ -22,7 +22,7 @@ def test_shared_keys_go_to_every_model_and_its_own_win(tmp_path: Path) -> None:
         "full": {**shared, "template": "other"},
     }
     assert list(recipe.models) == ["base", "tuned", "full"]
-    assert (recipe.batch_size, recipe.max_new_tokens, recipe.judge) == (1, 128, None)
+    assert (recipe.batch_size, recipe.max_new_tokens, recipe.judge) == (None, 128, None)
 
 
 def test_sets_of_general_ability(tmp_path: Path) -> None:

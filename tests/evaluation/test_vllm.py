@@ -78,7 +78,7 @@ def test_a_recipe(demo: Demo, tmp_path: Path) -> None:
     link_videos(tmp_path / "media", sorted((demo.data / "videos").glob("*.mp4")))
     models: dict[str, dict[str, Any]] = {"host": {}, "vllm": ENGINE}
     changes = {**keys, "max_new_tokens": TOKENS}
-    command = ["-m", "vistadpo_plugin.commands.main", "evaluate"]
+    command = ["-m", "vistadpo_plugin.commands.evaluate"]
     done = run([*command, write_recipe(tmp_path, models=models, **changes)])
     assert done.returncode == 0, done.stdout[-6000:]
 

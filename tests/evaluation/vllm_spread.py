@@ -1,4 +1,4 @@
-"""In half precision no two ways agree to the last reply: vLLM may be as far off the truth as the host's inference is."""
+"""In half precision no two ways agree to the last reply: vLLM may be off the truth as far as the host is."""
 
 from __future__ import annotations
 
