@@ -124,7 +124,6 @@ extras.constants
 extras.misc
     torch_gc | | evaluation/inference.py, evaluation/vllm_backend/responder.py
     get_device_count | | evaluation/vllm_backend/responder.py
-    infer_optim_dtype | model_dtype | evaluation/vllm_backend/responder.py
 extras.ploting
     plot_loss | save_dictionary, keys | training/workflow.py
 model

@@ -3,35 +3,41 @@
 from __future__ import annotations
 
 import math
+import shutil
 from pathlib import Path
 from typing import Any
 
+import torch
 from conftest import Demo
+from transformers import AutoModelForImageTextToText
 
 from evaluation.vllm_environment import ENGINE, ask, ask_through_vllm, build
 from vistadpo_plugin.evaluation.inference import Responder
 
 TOKENS = 4
-HALF = {"infer_dtype": "bfloat16"}
 
 
 def within_the_spread(demo: Demo, folder: Path, number: int) -> dict[str, float]:
-    """Ask a tiny Qwen2.5-VL `number` questions in bf16 through both, and through the host in float32 for the truth.
+    """Ask a tiny Qwen2.5-VL `number` questions in bf16 through both, and the same weights in float32 for the truth.
 
     Errors of margins are alike in size: within a factor of 2, one bit, which kernels that round at other places have.
     The shares of replies that are the truth's have a standard error of sqrt(p (1 - p) / number) each, at most
     sqrt(0.5 / number) for the difference of two; three of them are allowed. Returns the figures.
     """
     corpus = [str(value) for row in demo.rows for value in row.values()]
-    keys = build("qwen2_5_vl", folder / "model", corpus)
+    keys = build("qwen2_5_vl", folder / "half", corpus)
+    model = AutoModelForImageTextToText.from_pretrained(folder / "half", dtype=torch.bfloat16)
+    model.save_pretrained(folder / "half")
+    shutil.copytree(folder / "half", folder / "exact")
+    model.float().save_pretrained(folder / "exact")
     rows = demo.rows
     asked = [
         (rows[index // len(rows) % len(rows)]["prompt"], str(demo.data / rows[index % len(rows)]["video"]))
         for index in range(number)
     ]
-    exact = ask_one_by_one({**keys, "infer_dtype": "float32"}, asked)
-    host = ask_one_by_one({**keys, **HALF}, asked)
-    *vllm, _ = ask_through_vllm(folder, {**keys, **HALF, **ENGINE}, asked, TOKENS)
+    exact = ask_one_by_one({**keys, "model_name_or_path": str(folder / "exact")}, asked)
+    host = ask_one_by_one(keys, asked)
+    *vllm, _ = ask_through_vllm(folder, {**keys, **ENGINE}, asked, TOKENS)
     figures = {}
     for name, made in (("host", host), ("vllm", vllm)):
         pairs = list(zip(made, exact, strict=True))

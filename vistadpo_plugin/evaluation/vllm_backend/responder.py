@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 from llamafactory.data import get_template_and_fix_tokenizer
-from llamafactory.extras.misc import get_device_count, infer_optim_dtype, torch_gc
+from llamafactory.extras.misc import get_device_count, torch_gc
 from llamafactory.model import load_config, load_tokenizer
 
 import vistadpo_plugin.host  # noqa: F401  (frames as in training, also where the start-up hook is off)
@@ -153,9 +153,9 @@ class _InPlaceOfTheModel:
 
 
 def _precision(model_args: Any, config: Any) -> torch.dtype:
-    """As the host loads the model for its own inference."""
+    """The stored one, in which the host's own inference loads every model, unless `infer_dtype` names another."""
     if model_args.infer_dtype == "auto":
-        return infer_optim_dtype(getattr(config, "torch_dtype", None))
+        return config.dtype or config.get_text_config().dtype or torch.float32
     return getattr(torch, model_args.infer_dtype)
 
 
