@@ -39,14 +39,17 @@ class Seen:
     full_view: dict[str, torch.Tensor] = field(default_factory=dict)
     moved: dict[str, set[str]] = field(default_factory=dict)
     scored: dict[str, tuple[torch.Tensor, dict[str, torch.Tensor]]] = field(default_factory=dict)
+    outside: dict[str, torch.Tensor] = field(default_factory=dict)
     obstacle: str | None = None
     encodes: tuple[int, int] = (0, 0)
 
 
 def listed(row: dict[str, Any]) -> dict[str, Any]:
-    """The row as one whose `rejected` is a list of two: the other says the chosen answer's words backwards."""
+    """The row as one whose `rejected` is a list of two: the other says the chosen answer's words backwards. The chosen
+    answer's first token is a phrase."""
     *words, end = row["answers"]["chosen"]
-    return {**row, "answers": {**row["answers"], "rejected[1]": [*words[::-1], end]}, "rejected_weights": "[0.6, 0.4]"}
+    answers = {**row["answers"], "rejected[1]": [*words[::-1], end]}
+    return {**row, "answers": answers, "rejected_weights": "[0.6, 0.4]", "phrases": '{"chosen": [0]}'}
 
 
 class Look(VistaDPOTrainer):
@@ -77,14 +80,14 @@ class Look(VistaDPOTrainer):
                 parameter.data.normal_(0, 0.05, generator=generator)
         ways = {"separate": False} if self.seen.obstacle else {"separate": False, "shared": True}
         for way, sharing in ways.items():
-            self.seen.scored[way] = self._score(rows, lora, sharing)
-        self.seen.scored["black"] = self._score(rows, lora, sharing=False, black=True)
+            self.seen.scored[way] = self._score(way, rows, lora, sharing)
+        self.seen.scored["black"] = self._score("black", rows, lora, sharing=False, black=True)
         for name, parameter in lora.items():
             parameter.data.copy_(kept[name])
         return super().train(*args, **kwargs)
 
     def _score(
-        self, rows: list[Any], lora: dict[str, torch.nn.Parameter], sharing: bool, black: bool = False
+        self, way: str, rows: list[Any], lora: dict[str, torch.nn.Parameter], sharing: bool, black: bool = False
     ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
         batch = self._prepare_inputs(dataclasses.replace(self.data_collator, sharing=sharing)(rows))
         if black:
@@ -93,7 +96,9 @@ class Look(VistaDPOTrainer):
         encoded = Encoded()
         scores = self.scorer(self.model, batch, encoded)
         self.seen.encodes = (encoded.encodes, len(batch["views"]))
-        loss = (scores.log_probs * torch.arange(1, len(scores.log_probs) + 1)).sum()
+        outside = scores.singly.sum_outside(scores.singly.log_probs, batch["sequences"])
+        self.seen.outside[way] = outside.detach()
+        loss = ((scores.log_probs - 0.5 * outside) * torch.arange(1, len(scores.log_probs) + 1)).sum()
         gradients = torch.autograd.grad(loss, list(lora.values()))
         return scores.log_probs.detach(), dict(zip(lora, gradients, strict=True))
 
@@ -158,7 +163,8 @@ def test_each_term_alone_moves_the_language_models_lora_and_nothing_else(family:
 
 
 def test_packed_rows_equal_separate_rows(family: Family) -> None:
-    """Log-probabilities and LoRA gradients; what an answer scores depends on the pixels, so a wrong view would show."""
+    """Log-probabilities, those outside of phrases, and LoRA gradients; what an answer scores depends on the pixels, so
+    a wrong view would show."""
     seen = family.seen
     separate, gradients = seen.scored["separate"]
     largest = max(float(gradient.abs().max()) for gradient in gradients.values())
@@ -173,6 +179,9 @@ def test_packed_rows_equal_separate_rows(family: Family) -> None:
     assert not any("a row of its own" in line for line in family.said)
     shared, found = seen.scored["shared"]
     torch.testing.assert_close(shared, separate, rtol=3e-5, atol=3e-5)
+    outside = seen.outside["separate"]
+    assert (outside != 0).sum() >= ROWS  # the chosen answer on every view that the rows show it on
+    torch.testing.assert_close(seen.outside["shared"], outside, rtol=3e-5, atol=3e-5)
     for name, gradient in gradients.items():
         torch.testing.assert_close(found[name], gradient, rtol=1e-3, atol=3e-5 * largest, msg=name)
 
