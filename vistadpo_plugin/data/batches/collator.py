@@ -273,6 +273,8 @@ class VistaCollator(MultiModalDataCollatorForSeq2Seq):
         prompts: dict[str, list[int]] = {}
         known: dict[tuple[str | None, str], int] = {}
         outside = outside_phrases(row)
+        # Once, as views are told apart by their media themselves.
+        own = None if views else Media(own_media(row, "images"), own_media(row, "videos"))
         for term, pairs in self.scored(row).items():
             for view, answer in pairs:
                 if (view, answer) in known:
@@ -280,7 +282,7 @@ class VistaCollator(MultiModalDataCollatorForSeq2Seq):
                 if view is None:
                     known[view, answer] = NO_SEQUENCE
                     continue
-                media = Media([], [views[view]]) if views else Media(own_media(row, "images"), own_media(row, "videos"))
+                media = own or Media([], [views[view]])
                 if view not in prompts:
                     prompts[view] = self._prompt_ids(row, media)
                 known[view, answer] = len(batch.sequences)
