@@ -91,6 +91,12 @@ class Run:
     def log(self) -> list[dict[str, float]]:
         return json.loads((self.folder / "trainer_state.json").read_text())["log_history"]
 
+    @property
+    def figures(self) -> list[dict[str, float]]:
+        """Of every logged step: the loss, what the terms are made of, and rewards."""
+        ours = ("loss", "vista/", "rewards/")
+        return [{k: v for k, v in entry.items() if k.startswith(ours)} for entry in self.log if "loss" in entry]
+
     def series(self, key: str) -> list[float]:
         return [entry[key] for entry in self.log if key in entry]
 

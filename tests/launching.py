@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import gc
 import multiprocessing
 import os
 import runpy
@@ -70,7 +69,6 @@ def _run(script: str, environment: dict[str, str], log: str) -> None:
     os.dup2(output, 2)
     os.environ.clear()
     os.environ.update(environment)
-    gc.freeze()  # what is imported is no garbage, for which DeepSpeed looks often
     sys.argv = [script]
     runpy.run_path(script, run_name="__main__")
 

@@ -7,7 +7,6 @@ every optimizer step, what the rank logged, and facts about its wrapper.
 from __future__ import annotations
 
 import functools
-import gc
 import json
 import os
 import tempfile
@@ -74,7 +73,6 @@ def train_all(
 ) -> None:
     """What each rank runs: `specification` is a JSON file of [name, recipe] pairs; results go beside it."""
     path = Path(specification)
-    gc.freeze()  # what the worker imported, DeepSpeed above all
     for name, recipe in json.loads(path.read_text()):
         kept, logs, wrapper = gradients(), Logs(), Wrapper(look)
         run_recipe(recipe, kept, logs, wrapper)

@@ -46,15 +46,18 @@ def star_question(name: str, **changes: Any) -> dict[str, Any]:
     return {**made, **changes}
 
 
+def _choices(*texts: str) -> list[dict[str, Any]]:
+    return [{"choice_id": number, "choice": text} for number, text in enumerate(texts)]
+
+
 def acted(name: str, question: str, right: str, wrong: str, **changes: Any) -> dict[str, Any]:
     """A question whose choices are what was done."""
-    choices = [{"choice_id": number, "choice": choice} for number, choice in enumerate((wrong, right))]
-    return star_question(name, question=question, answer=right, choices=choices, **changes)
+    return star_question(name, question=question, answer=right, choices=_choices(wrong, right), **changes)
 
 
 def _chosen(name: str, video: str, question: str, choices: Sequence[str], **changes: Any) -> dict[str, Any]:
     """A question of which the first of `choices` is right."""
-    made = [{"choice_id": number, "choice": choice} for number, choice in enumerate(choices)]
+    made = _choices(*choices)
     return star_question(name, video_id=video, question=question, answer=choices[0], choices=made, **changes)
 
 

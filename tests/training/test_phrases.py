@@ -52,14 +52,6 @@ def learn(recipe: dict[str, Any], tmp_path: Path) -> Callable[..., Run]:
     return run
 
 
-def figures(run: Run) -> list[dict[str, float]]:
-    return [
-        {name: value for name, value in entry.items() if name.startswith(("loss", "vista/", "rewards/"))}
-        for entry in run.log
-        if "loss" in entry
-    ]
-
-
 def words_by_hand(tokenizer: Any, policy: Pass, reference: Pass) -> list[dict[str, list[tuple[str, float]]]]:
     """Of every row, by sequence, its answer tokens' log-ratios one by one, each with the word that it ends in."""
     found: list[dict[str, list[tuple[str, float]]]] = [{} for _ in policy.batch["rows"]]
@@ -105,7 +97,7 @@ def test_margins_are_those_of_the_words_that_are_marked(
         run = learn("out")
     assert "3 of 4 rows have `phrases`" in "\n".join(said)
     assert run.log[0]["loss"] == pytest.approx(2.7 * math.log(2), abs=1e-4)
-    for reference, policy, entry in zip(passes[::2], passes[1::2], figures(run), strict=True):
+    for reference, policy, entry in zip(passes[::2], passes[1::2], run.figures, strict=True):
         assert reference.reference is None and policy.reference is not None
         rows = words_by_hand(tokenizer, policy, reference)
         words = list(dict.fromkeys(word for word, _ in rows[0]["full/chosen"] if word != " "))
@@ -118,12 +110,12 @@ def test_margins_are_those_of_the_words_that_are_marked(
 
 
 def test_packed_separate_and_cached_are_one_run(learn: Callable[..., Run], tmp_path: Path) -> None:
-    packed = figures(learn("packed"))
+    packed = learn("packed").figures
     for name, keys in {
         "separate": {"vista_prefix_sharing": False},
         "cached": {"vista_reference_cache": str(tmp_path / "cache")},
     }.items():
-        for one, other in zip(figures(learn(name, **keys)), packed, strict=True):
+        for one, other in zip(learn(name, **keys).figures, packed, strict=True):
             assert one == pytest.approx(other, abs=NATS), name
             assert one["loss"] == pytest.approx(other["loss"], abs=WHOLE_LOSS)
 
@@ -138,8 +130,8 @@ def test_the_cache_knows_phrases_and_not_what_is_outside_of_them_worth(
     write_rows(tmp_path / "other", rows)
     with keep_log([]) as said:
         learn("filling", **cache)
-        half = figures(learn("half", **cache, vista_outside_phrases=0.5))
-        whole = figures(learn("whole", **cache, vista_outside_phrases=1.0))
+        half = learn("half", **cache, vista_outside_phrases=0.5).figures
+        whole = learn("whole", **cache, vista_outside_phrases=1.0).figures
         learn("other", **cache, dataset_dir=str(tmp_path / "other"))
     known = [line.split(": ")[1] for line in said if "rows known" in line]
     assert known[0].startswith("0 of 4") and known[3].startswith("3 of 4")
@@ -147,7 +139,7 @@ def test_the_cache_knows_phrases_and_not_what_is_outside_of_them_worth(
     assert any("`phrases` of 3 rows are ignored: `vista_outside_phrases` is 1." in line for line in said)
     for cached, weight in ((half, 0.5), (whole, 1.0)):
         for one, other in zip(
-            cached, figures(learn(f"live-{weight}", max_steps=2, vista_outside_phrases=weight)), strict=True
+            cached, learn(f"live-{weight}", max_steps=2, vista_outside_phrases=weight).figures, strict=True
         ):
             assert one == pytest.approx(other, abs=NATS)
     assert abs(half[1]["vista/response_margin"] - whole[1]["vista/response_margin"]) > 0.01
@@ -155,10 +147,10 @@ def test_the_cache_knows_phrases_and_not_what_is_outside_of_them_worth(
 
 def test_at_1_the_loss_is_that_of_rows_without_phrases(demo: Demo, learn: Callable[..., Run], tmp_path: Path) -> None:
     write_rows(tmp_path / "plain", [{**row, **ANSWERS} for row in demo.rows[:4]])
-    plain = figures(learn("plain", dataset_dir=str(tmp_path / "plain"), vista_outside_phrases=1.0))
-    assert figures(learn("marked", vista_outside_phrases=1.0)) == plain
+    plain = learn("plain", dataset_dir=str(tmp_path / "plain"), vista_outside_phrases=1.0).figures
+    assert learn("marked", vista_outside_phrases=1.0).figures == plain
     with keep_log([]) as said:  # no phrases: all tokens count
-        without = figures(learn("none", dataset_dir=str(tmp_path / "plain")))
+        without = learn("none", dataset_dir=str(tmp_path / "plain")).figures
     assert without == plain
     assert any("No row has `phrases`: `vista_outside_phrases: 0` has no effect" in line for line in said)
 

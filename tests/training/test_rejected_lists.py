@@ -51,14 +51,6 @@ def learn(listed: dict[str, Any], tmp_path: Path) -> Callable[..., Run]:
     return run
 
 
-def figures(run: Run) -> list[dict[str, float]]:
-    return [
-        {name: value for name, value in entry.items() if name.startswith(("loss", "vista/", "rewards/"))}
-        for entry in run.log
-        if "loss" in entry
-    ]
-
-
 def margins_by_hand(policy: Pass) -> list[float]:
     """Of every row of a batch, from what was scored under which name."""
     delta = (policy.scores.log_probs - policy.reference.log_probs).tolist()
@@ -77,7 +69,7 @@ def test_the_margin_is_the_weighted_sum_and_starts_at_0(
     run = learn("out")
     assert run.log[0]["loss"] == pytest.approx(2.7 * math.log(2), abs=1e-4)
     policy = [one for one in passes if one.reference is not None]
-    for one, entry in zip(policy, figures(run), strict=True):
+    for one, entry in zip(policy, run.figures, strict=True):
         hand = margins_by_hand(one)
         assert entry["vista/response_margin"] == pytest.approx(sum(hand) / 4, abs=NATS)
         assert entry["rewards/margins"] == pytest.approx(0.1 * sum(hand) / 4, abs=NATS)
@@ -93,12 +85,12 @@ def test_the_margin_is_the_weighted_sum_and_starts_at_0(
 
 
 def test_packed_separate_and_cached_are_one_run(learn: Callable[..., Run], tmp_path: Path) -> None:
-    packed = figures(learn("packed"))
+    packed = learn("packed").figures
     for name, keys in {
         "separate": {"vista_prefix_sharing": False},
         "cached": {"vista_reference_cache": str(tmp_path / "cache")},
     }.items():
-        for one, other in zip(figures(learn(name, **keys)), packed, strict=True):
+        for one, other in zip(learn(name, **keys).figures, packed, strict=True):
             assert one == pytest.approx(other, abs=NATS), name
             assert one["loss"] == pytest.approx(other["loss"], abs=WHOLE_LOSS)
 
@@ -108,7 +100,7 @@ def test_the_cache_knows_answers_and_not_their_weights(
 ) -> None:
     """Other weights ask the reference nothing; another answer in one list asks for that row."""
     cache = {"vista_reference_cache": str(tmp_path / "cache"), "max_steps": 1}
-    before = figures(learn("before", **cache))
+    before = learn("before", **cache).figures
     rows = rows_of(demo)
     rows[0]["rejected_weights"] = [0.1, 0.2, 0.7]
     write_rows(tmp_path / "weighed", rows)

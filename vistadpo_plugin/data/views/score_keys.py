@@ -28,8 +28,8 @@ from vistadpo_plugin.data.views.views import (
     negative_kind,
 )
 
-# Of a processed row; `where` draws noise and shuffles.
 _MEDIA = ("images", "videos")
+# Of a processed row; `where` draws noise and shuffles.
 _COLUMNS = ("where", "grounded", "prompt", *_MEDIA, "chosen_ids", "rejected_ids", "irrelevant_ids")
 
 
