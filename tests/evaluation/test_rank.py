@@ -15,18 +15,31 @@ from vistadpo_plugin.data.rows.grounding import GroundedRow
 from vistadpo_plugin.evaluation.benchmarks import BENCHMARKS
 from vistadpo_plugin.evaluation.inference import Responder
 from vistadpo_plugin.evaluation.question import Question
-from vistadpo_plugin.evaluation.rank import asks_yes_or_no, auc, first_tokens, rank_figure, truth
+from vistadpo_plugin.evaluation.rank import asks_yes_or_no, auc, first_tokens, rank_figures, truth
 
 
-def asked(*answers: str) -> list[Question]:
-    return [Question(str(index), "v", "?", answer, "") for index, answer in enumerate(answers)]
+def asked(*answers: str, subset: str = "") -> list[Question]:
+    return [Question(f"{subset}{index}", "v", "?", answer, subset) for index, answer in enumerate(answers)]
 
 
 def test_by_hand() -> None:
     """Pairs of (1, 3) against (2, 3, 0): 1 beats 0 only; 3 beats 2 and 0 and ties with 3: 1 + 2.5 of 6."""
     assert auc([1.0, 3.0], [2.0, 3.0, 0.0]) == pytest.approx(3.5 / 6)
-    figure = rank_figure(asked("yes", "no", "Yes.", "No.", "no"), {"0": 1.0, "1": 2.0, "2": 3.0, "3": 3.0, "4": 0.0})
-    assert (figure.value, figure.of) == (pytest.approx(350 / 6), 5)
+    margins = {"0": 1.0, "1": 2.0, "2": 3.0, "3": 3.0, "4": 0.0}
+    found = rank_figures(asked("yes", "no", "Yes.", "No.", "no"), margins)
+    assert {name: (one.value, one.of) for name, one in found.items()} == {"rank": (pytest.approx(350 / 6), 5)}
+
+
+def test_every_subset_has_its_own() -> None:
+    """a: 1 beats 0. b: 2 loses to 3. All: (1, 2) against (0, 3), each beats 0 alone: 2 of 4. c is of one kind only."""
+    questions = asked("yes", "no", subset="a") + asked("yes", "no", subset="b")
+    margins = {"a0": 1.0, "a1": 0.0, "b0": 2.0, "b1": 3.0}
+    found = {name: one.value for name, one in rank_figures(questions, margins).items()}
+    assert found == {"a/rank": 100, "b/rank": 0, "rank": 50}
+    more = rank_figures(questions + asked("yes", subset="c"), {**margins, "c0": -1.0})
+    assert {name: (one.value, one.of) for name, one in more.items()} == {
+        "a/rank": (100, 2), "b/rank": (0, 2), "rank": (pytest.approx(200 / 6), 5)
+    }  # fmt: skip
 
 
 def test_as_the_rank_sum_has_it() -> None:
@@ -48,7 +61,7 @@ def test_which_benchmarks_have_it(tmp_path: Path) -> None:
     assert asks_yes_or_no(BENCHMARKS["eventhallusion"].questions(write_annotations(tmp_path)))
     assert not asks_yes_or_no(asked("yes", "no", "a dog"))
     assert not asks_yes_or_no(asked("yes", "yes"))
-    assert rank_figure(asked("yes", "no"), {"0": 1.0}) is None  # of one kind only
+    assert rank_figures(asked("yes", "no"), {"0": 1.0}) == {}  # of one kind only
 
 
 class Spelling:

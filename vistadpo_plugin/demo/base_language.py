@@ -80,16 +80,18 @@ def teach(
     seed: int,
     asks: Callable[[Scene, random.Random], list[Asked]] = questions,
     videos: int = VIDEOS,
+    first: float = 1.0,
 ) -> None:
     """Fine-tune projector and language model in place on answers that are true, or, with `prior`, that it expects.
 
-    `asks`: the questions about a scene; `videos` a step. What has `requires_grad` off stays as it is.
+    `asks`: the questions about a scene; `videos` a step; `first`: how much the first token of an answer weighs, which
+    decides, where each other weighs 1. What has `requires_grad` off stays as it is.
     """
     rng = random.Random(seed)
     parameters = [*model.model.multi_modal_projector.parameters(), *model.model.language_model.parameters()]
     parameters += model.lm_head.parameters()
     parameters = [one for one in dict.fromkeys(parameters) if one.requires_grad]  # once: the head may be the embeddings
-    optimizer = torch.optim.AdamW(parameters, lr=learning_rate, betas=(0.9, 0.98), weight_decay=0.01)
+    optimizer = torch.optim.AdamW(parameters, lr=learning_rate, betas=(0.9, 0.98), weight_decay=0.01, fused=True)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, learning_rate, total_steps=steps, pct_start=0.1)
     model.train()
     progress = tqdm(range(steps), desc="prior" if prior else "truth", unit="step")
@@ -101,7 +103,11 @@ def teach(
         ]
         packed = _pack(tokenizer, turns, features.shape[1])
         labels = packed["labels"][:, 1:]
-        loss = nn.functional.cross_entropy(_logits(model, packed, features[drawn]), labels[labels != IGNORED])
+        counts = labels != IGNORED
+        begins = counts & (packed["labels"][:, :-1] == IGNORED)
+        weights = torch.where(begins, first, 1.0)[counts]
+        loss = nn.functional.cross_entropy(_logits(model, packed, features[drawn]), labels[counts], reduction="none")
+        loss = (loss * weights).sum() / weights.sum()
         optimizer.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(parameters, 1.0)

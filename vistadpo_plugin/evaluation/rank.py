@@ -59,8 +59,24 @@ def wins(of_true: np.ndarray, of_false: np.ndarray) -> np.ndarray:
     return (difference > 0) + 0.5 * (difference == 0)
 
 
-def rank_figure(questions: Sequence[Question], margins: Mapping[str, float]) -> Figure | None:
-    """The rank over the questions that have a margin; None where those are not of both kinds."""
-    known = [(margins[question.id], truth(question)) for question in questions if question.id in margins]
-    true, false = ([margin for margin, answer in known if answer is kind] for kind in (True, False))
-    return Figure(auc(true, false) * len(known), len(known)) if true and false else None
+def by_subset(questions: Sequence[Question]) -> dict[str, list[Question]]:
+    """What is ranked, by the figure's name: all questions, and before them, where there are several subsets, each
+    subset that asks for yes or no; nothing where not all questions do."""
+    if not asks_yes_or_no(questions):
+        return {}
+    subsets: dict[str, list[Question]] = {}
+    for question in questions:
+        subsets.setdefault(question.subset, []).append(question)
+    parts = {f"{name}/{RANK}": members for name, members in subsets.items() if asks_yes_or_no(members)}
+    return {**(parts if len(subsets) > 1 else {}), RANK: [*questions]}
+
+
+def rank_figures(questions: Sequence[Question], margins: Mapping[str, float]) -> dict[str, Figure]:
+    """The ranks over the questions that have a margin; without those for which these are not of both kinds."""
+    found = {}
+    for name, members in by_subset(questions).items():
+        known = [(margins[question.id], truth(question)) for question in members if question.id in margins]
+        true, false = ([margin for margin, answer in known if answer is kind] for kind in (True, False))
+        if true and false:
+            found[name] = Figure(auc(true, false) * len(known), len(known))
+    return found

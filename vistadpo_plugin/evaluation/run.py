@@ -9,7 +9,7 @@ from typing import Any
 
 from vistadpo_plugin.evaluation.benchmarks import BENCHMARKS
 from vistadpo_plugin.evaluation.question import Question, write_questions
-from vistadpo_plugin.evaluation.rank import NOTE, RANK, asks_yes_or_no, rank_figure
+from vistadpo_plugin.evaluation.rank import NOTE, rank_figures
 from vistadpo_plugin.evaluation.recipe import Recipe, RecipeError
 from vistadpo_plugin.evaluation.replies import REPLIES, first_few, known_margins, known_replies
 from vistadpo_plugin.evaluation.report import model_entry
@@ -101,12 +101,10 @@ def score(recipe: Recipe, exported: dict[str, list[Question]], allow_partial: bo
 
 
 def _with_rank(score: Score, questions: list[Question], margins: dict[str, float]) -> Score:
-    """The score with the threshold-free rank behind its figures, where the benchmark asks for yes or no and replies
+    """The score with the threshold-free ranks behind its figures, where the benchmark asks for yes or no and replies
     have margins."""
-    figure = rank_figure(questions, margins) if asks_yes_or_no(questions) else None
-    if figure is None:
-        return score
-    return Score({**score.figures, RANK: figure}, score.counts, [*score.notes, NOTE])
+    found = rank_figures(questions, margins)
+    return Score({**score.figures, **found}, score.counts, [*score.notes, NOTE]) if found else score
 
 
 def _hashes(annotations: Path, files: Any) -> dict[str, str]:

