@@ -122,6 +122,13 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "primary": ({"primary": "mvbench/average"}, "has no mvbench"),
     "training": ({"training": {"template": "video_llava", "video_maxlen": 8}}, "no `model_name_or_path`"),
     "variant": ({"demo": {"folder": "world", "train": 4, "variants": ["hold"]}}, "Did you mean `holds`"),
+    "kind": ({"demo": {"folder": "world", "train": 4, "kinds": ["presence", "atribute"]}}, "Did you mean `attribute`"),
+    "kinds": (
+        {"demo": {"folder": "world", "train": 4, "kinds": "presence"}},
+        "list of names is expected, of what",
+    ),
+    "one kind": ({"demo": {"folder": "world", "train": 4, "kinds": ["presence", "presence"]}}, "at least two"),
+    "open kinds": ({"demo": {"folder": "world", "train": 4, "kinds": ["what", "which"]}}, "questions for yes or no"),
     "output": ({"output_dir": None}, "`output_dir` is missing"),
 }
 

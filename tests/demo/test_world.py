@@ -151,6 +151,17 @@ def test_variants_are_the_same_rows_with_one_field_more(tmp_path: Path) -> None:
         assert with_video == with_terms == row
 
 
+def test_a_split_of_some_kinds_asks_about_them_alone(tmp_path: Path) -> None:
+    split = write_split(tmp_path, TEST, 8, kinds=("attribute", "presence"))
+    rows = [json.loads(line) for line in split.rows.read_text().splitlines()]
+    assert [row["id"].split("-")[-1] for row in rows].count("attribute") == 8 and len(rows) == 16  # two rows, two kinds
+    assert {path.stem: len(json.loads(path.read_text())) for path in split.annotations.iterdir()} == {
+        "attribute": 8, "presence": 8
+    }  # fmt: skip
+    with pytest.raises(ValueError, match="rows 1 to 2, got 8 and 3"):
+        write_split(tmp_path, TEST, 8, rows=3, kinds=("attribute", "presence"))
+
+
 def test_rows_and_questions_on_disk(tmp_path: Path) -> None:
     split = write_split(tmp_path, TEST, 12, seed=2, rows=4)
     rows = [json.loads(line) for line in split.rows.read_text().splitlines()]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ import yaml
 from vistadpo_plugin.ablation.ladder import BASE, LADDERS, Ladder, Rung, neighbours, some_of
 from vistadpo_plugin.arguments import check_vista_names
 from vistadpo_plugin.demo.splits import VARIANTS
+from vistadpo_plugin.demo.world import KINDS, SUBSETS
 from vistadpo_plugin.evaluation.benchmarks import BENCHMARKS
 from vistadpo_plugin.evaluation.recipe import (
     HOST_KEYS,
@@ -60,12 +61,14 @@ class Split:
 class Demo:
     """The demo's own data, made where it is not there: a `folder`, and how many `videos` each split has.
 
-    `variants` of the training rows lie beside them, as the data sets train_VARIANT.
+    `variants` of the training rows lie beside them, as the data sets train_VARIANT. `kinds`: what rows and questions
+    are about.
     """
 
     folder: Path
     videos: dict[str, int]
     variants: tuple[str, ...]
+    kinds: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -152,15 +155,26 @@ def _demo(given: Any) -> Demo | None:
     if given is None:
         return None
     keys = read_mapping(given, "`demo`")
-    check_names(keys, ("folder", "variants", *_SPLITS), "key in `demo`:")
+    check_names(keys, ("folder", "variants", "kinds", *_SPLITS), "key in `demo`:")
     if not isinstance(keys.get("folder"), str) or "train" not in keys:
         raise RecipeError("`demo` needs a `folder`, and how many videos `train` has; `dev` and `test` are optional.")
-    variants = keys.get("variants", [])
-    if not isinstance(variants, list):
-        raise RecipeError(f"`demo: variants` is {variants!r}; a list is expected, of {', '.join(VARIANTS)}.")
-    check_names(variants, VARIANTS, "variant in `demo: variants`:")
+    variants, kinds = _names(keys, "variants", VARIANTS, ()), _names(keys, "kinds", KINDS, KINDS)
+    if len(kinds) < 2 or not set(kinds) & set(SUBSETS):
+        raise RecipeError(
+            f"`demo: kinds` is {list(kinds)}; every video has two rows, of two kinds, and questions for yes or no: "
+            f"name at least two, one of {', '.join(SUBSETS)} among them."
+        )
     videos = {split: read_count(keys, split, 1) for split in _SPLITS if split in keys}
-    return Demo(Path(keys["folder"]), videos, tuple(variants))
+    return Demo(Path(keys["folder"]), videos, variants, kinds)
+
+
+def _names(keys: Mapping[str, Any], key: str, known: Iterable[str], default: tuple[str, ...]) -> tuple[str, ...]:
+    """A list of some of `known`, each once."""
+    named = keys.get(key, list(default))
+    if not isinstance(named, list) or not all(isinstance(name, str) for name in named):
+        raise RecipeError(f"`demo: {key}` is {named!r}; a list of names is expected, of {', '.join(known)}.")
+    check_names(named, known, f"{key.removesuffix('s')} in `demo: {key}`:")
+    return tuple(dict.fromkeys(named))
 
 
 def _training(given: Any, where: str) -> dict[str, Any]:

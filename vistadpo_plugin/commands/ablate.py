@@ -46,13 +46,16 @@ def _make_demo(demo: Demo) -> None:
     from vistadpo_plugin.demo.splits import TRAIN, WORLD, write_split
 
     made = demo.folder / "made.json"
-    wanted = json.dumps({"videos": demo.videos, "variants": demo.variants, "world": WORLD, "version": __version__})
+    wanted = json.dumps(
+        {"videos": demo.videos, "variants": demo.variants, "kinds": demo.kinds, "world": WORLD, "version": __version__}
+    )
     if made.is_file() and made.read_text(encoding="utf-8") == wanted:
         return
     made.unlink(missing_ok=True)
     print(f"Making the demo's world in {demo.folder}: {demo.videos} videos ...", flush=True)
     for split, videos in demo.videos.items():
-        write_split(demo.folder, split, videos, variants=demo.variants if split == TRAIN else ())
+        variants = demo.variants if split == TRAIN else ()
+        write_split(demo.folder, split, videos, variants=variants, kinds=demo.kinds)
     names = [*demo.videos, *(f"{TRAIN}_{variant}" for variant in demo.variants)]
     write_info(demo.folder, {name: {"file_name": f"{name}.jsonl", "formatting": "vistadpo"} for name in names})
     write_text(made, wanted)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -46,28 +46,34 @@ def scenes(split: str, videos: int, seed: int) -> Iterator[tuple[Scene, random.R
 
 
 def write_split(
-    folder: Path, split: str, videos: int, seed: int = 0, rows: int = 2, variants: Iterable[str] = ()
+    folder: Path,
+    split: str,
+    videos: int,
+    seed: int = 0,
+    rows: int = 2,
+    variants: Iterable[str] = (),
+    kinds: Collection[str] = KINDS,
 ) -> Split:
     """Write `folder/videos/SPLIT-SEED-*.mp4`, `folder/SPLIT.jsonl` and `folder/SPLIT/*.json`, the pairs of each subset.
 
     `rows` preference rows a video, of distinct kinds; one pair of every subset a video. `variants`: of `VARIANTS`,
-    each the same rows with one field more in `folder/SPLIT_VARIANT.jsonl`. Raises ValueError for `videos` below 1 or
-    `rows` outside of 1 to `len(KINDS)`.
+    each the same rows with one field more in `folder/SPLIT_VARIANT.jsonl`. `kinds`: what rows and pairs are about, of
+    `world.KINDS`. Raises ValueError for `videos` below 1 or `rows` outside of 1 to `len(kinds)`.
     """
-    if videos < 1 or not 1 <= rows <= len(KINDS):
-        raise ValueError(f"videos has to be 1 or more and rows 1 to {len(KINDS)}, got {videos} and {rows}")
+    if videos < 1 or not 1 <= rows <= len(kinds):
+        raise ValueError(f"videos has to be 1 or more and rows 1 to {len(kinds)}, got {videos} and {rows}")
     (folder / "videos").mkdir(parents=True, exist_ok=True)
     lines: dict[str, list[str]] = {"": [], **{variant: [] for variant in variants}}
     annotations: dict[str, list[dict[str, Any]]] = {}
     for index, (scene, rng) in enumerate(scenes(split, videos, seed)):
         stem = f"{split}-{seed}-{index:04d}"
         write_video(scene, folder / "videos" / f"{stem}.mp4")
-        for number, asked in enumerate(_draw(scene, rng, rows)):
+        for number, asked in enumerate(_draw(scene, rng, rows, kinds)):
             made = row(f"{stem}-{number}-{asked.kind}", f"videos/{stem}.mp4", scene, asked, rng)
             for variant, written in lines.items():
                 more = VARIANTS[variant](folder, scene, asked, f"{stem}-{number}") if variant else {}
                 written.append(json.dumps({**made, **more}))
-        for basic, other in pairs(scene, rng):
+        for basic, other in (pair for pair in pairs(scene, rng) if pair[0].kind in kinds):
             entry = {
                 side: {"video": f"{stem}.mp4", "question": asked.prompt, "answer": answer, "truth": asked.truth}
                 for side, asked, answer in (("basic", basic, "yes"), ("hallucination", other, "no"))
@@ -123,9 +129,9 @@ VARIANTS: dict[str, Callable[[Path, Scene, Asked, str], dict[str, Any]]] = {
 """What rows may have beside what the paper has; see `counterfactual`."""
 
 
-def _draw(scene: Scene, rng: random.Random, rows: int) -> Iterator[Asked]:
-    kinds = dict(KIND_WEIGHTS)
+def _draw(scene: Scene, rng: random.Random, rows: int, kinds: Collection[str]) -> Iterator[Asked]:
+    weights = {kind: weight for kind, weight in KIND_WEIGHTS.items() if kind in kinds}
     for _ in range(rows):
-        kind = rng.choices(list(kinds), list(kinds.values()))[0]
-        del kinds[kind]
+        kind = rng.choices(list(weights), list(weights.values()))[0]
+        del weights[kind]
         yield ask(scene, kind, rng, rng.random() >= NO_SHARE)
