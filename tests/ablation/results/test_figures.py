@@ -40,11 +40,12 @@ def write_replies(folder: Path, questions: list[Question], seed: int) -> dict[st
     return replies
 
 
-@pytest.mark.parametrize("name", ["videohallucer", "eventhallusion"])
+@pytest.mark.parametrize("name", ["videohallucer", "shapes", "eventhallusion"])
 def test_replicates_are_the_benchmarks_own_score_of_what_was_drawn(name: str, tmp_path: Path) -> None:
     """Drawn pairs and questions, copied as often as they were drawn under new ids, are scored by the rule itself."""
-    if name == "videohallucer":  # a total is the mean of the subsets, however many pairs each has
-        questions = videohallucer(dict(zip(SUBSETS, (7, 2, 3, 5, 4), strict=True)))
+    if name != "eventhallusion":  # a total is the mean of the subsets, however many pairs each has
+        asked = dict(zip(SUBSETS, (7, 2, 3, 5, 4), strict=True))
+        questions = videohallucer(asked if name == "videohallucer" else {"presence": 5, "order": 3})
         units = [questions[i : i + 2] for i in range(0, len(questions), 2)]
     else:
         questions = BENCHMARKS[name].questions(write_annotations(tmp_path / "asked"))

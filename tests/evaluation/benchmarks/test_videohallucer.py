@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from conftest import SHARED, needs_shared
 
-from vistadpo_plugin.evaluation.benchmarks.videohallucer import SUBSETS, videohallucer, videohallucer_200, words
+from vistadpo_plugin.evaluation.benchmarks.videohallucer import SUBSETS, shapes, videohallucer, videohallucer_200, words
 from vistadpo_plugin.evaluation.question import Question
 from vistadpo_plugin.evaluation.score import Score
 
@@ -126,6 +126,24 @@ def test_files_are_found_as_released_too(tmp_path: Path) -> None:
         (tmp_path / subset / f"{subset}.json").write_text(json.dumps([pair(subset)]))
     assert [path.parent.name for path in videohallucer.files(tmp_path)] == list(SUBSETS)
     assert videohallucer.questions(tmp_path)[2].id == "temporal/0/basic"
+
+
+def test_shapes_go_without_the_subsets_that_have_no_file(tmp_path: Path) -> None:
+    """The demo's world may ask some kinds of questions alone: the total is then the mean of those."""
+    for subset, count in (("attribute", 1), ("presence", 3)):
+        (tmp_path / f"{subset}.json").write_text(json.dumps([pair(f"{subset}{index}") for index in range(count)]))
+    asked = shapes.questions(tmp_path)
+    assert [(one.subset, one.id) for one in asked[:3]] == [
+        ("attribute", "attribute/0/basic"), ("attribute", "attribute/0/hallucination"), ("presence", "presence/0/basic")
+    ]  # fmt: skip
+    replies = {one.id: "Yes" if one.subset == "attribute" or one.answer == "yes" else "No" for one in asked}
+    score = shapes.score(asked, replies)
+    assert values(score, "attribute/overall", "presence/overall", "total/overall", "total/basic") == [0, 100, 50, 100]
+    assert not any(name.startswith(("action", "order")) for name in score.figures)
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    with pytest.raises(ValueError, match="has no action.json, order.json, attribute.json, presence.json"):
+        shapes.questions(empty)
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:

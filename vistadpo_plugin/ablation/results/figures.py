@@ -15,6 +15,7 @@ from vistadpo_plugin.evaluation.probe.table import LEVELS
 from vistadpo_plugin.evaluation.question import Question
 from vistadpo_plugin.evaluation.rank import auc, by_subset, truth, wins
 from vistadpo_plugin.evaluation.replies import REPLIES, known_margins, known_replies
+from vistadpo_plugin.evaluation.score import Figure
 
 PROBE, CHOSEN = "probe", "log p(y_w)"
 _SEED = 0  # of the drawn questions: the same for all models
@@ -58,7 +59,7 @@ class SplitFigures:
             if given.value is None:
                 continue
             scale = 100 if given.unit == "%" else 1
-            alone = [[part[one] for part in parts] for one in _means(figure, whole)]
+            alone = [[part.get(one, Figure(0, 0)) for part in parts] for one in _means(figure, whole)]
             # Whatever is neither a ratio of sums over units nor a mean of such ratios has no replicates here.
             if np.isclose(_replicates(alone, np.ones((1, len(units))))[0] * scale, given.value):
                 found[figure] = Measured(given.value, _replicates(alone, weights) * scale, given.unit)

@@ -22,7 +22,7 @@ from vistadpo_plugin.demo.base_tower import encode, look
 from vistadpo_plugin.demo.lab.projector import teach_words, words_told
 from vistadpo_plugin.demo.lab.text_model import NAME, load_smollm2, put_tower_before
 from vistadpo_plugin.demo.splits import scenes
-from vistadpo_plugin.demo.world import DOES, KINDS, SUBSETS, Asked, ask
+from vistadpo_plugin.demo.world import Asked, ask, pairs
 from vistadpo_plugin.run_record.provenance import file_sha256, versions
 
 if TYPE_CHECKING:
@@ -35,18 +35,14 @@ VIDEOS = 4
 LEARNING_RATE, PRIOR_LEARNING_RATE = 3e-4, 1e-4
 FIRST = 4.0
 """What the first token of an answer weighs while the truth is taught: it decides, and is one of many."""
-STORY = "story"
-LESSONS = (
-    ("presence",) * 4 + ("attribute",) * 3,
-    (STORY, "presence", "attribute", "attribute"),
-    ("action",) * 4 + ("what",) * 2 + ("presence", "attribute"),
-    ("presence", "attribute", "attribute", "action", "action", "order", "what", "which"),
-)
-"""Questions about each video of a step, lesson by lesson, few kinds at a time. Where all are mixed from the start, none
-is answered better than by chance after six thousand questions; alone, presence is learnt from a quarter of that."""
-_ALL = (*KINDS, *SUBSETS)  # of the prior's stage and of the card's figures: yes/no questions twice
+LESSONS = (("presence",) * 4 + ("attribute",) * 3, ("attribute",) * 6 + ("presence",) * 2)
+"""Questions about each video of a step, lesson by lesson: what is there, then of which shape. Mixed with all others
+from the start, neither is answered better than by chance after six thousand questions; alone, presence is learnt from
+a quarter of that. What moves, and what comes first, is not taught: thousands of questions about it were not enough.
+"""
+TAUGHT = ("attribute", "presence")
 UNFINISHED = "unfinished"
-_CHECKED = 60  # held-out videos for the card's figures
+_CHECKED = 150  # held-out videos for the card's figures
 
 
 @dataclass(frozen=True)
@@ -55,7 +51,7 @@ class LabSteps:
 
     videos: int = 12_000
     words: int = 4000
-    truth: tuple[int, int, int, int] = (150, 150, 200, 300)
+    truth: tuple[int, int] = (150, 200)
     prior: int = 40
 
 
@@ -78,7 +74,7 @@ def build_lab_base(
     held_out = [scene for scene, _ in scenes("base held out", _CHECKED, seed)]
     seen, shown = (look(of, processor, IMAGE_SIZE // PATCH) for of in (taught, held_out))
     rng = random.Random(seed)
-    asked = [_ask(_ALL, scene, rng) for scene in held_out]
+    paired = [[pair for pair in pairs(scene, rng) if pair[0].kind in TAUGHT] for scene in held_out]
     tower = file_sha256(str(base_folder() / "model.safetensors"))
     kept = _Kept(folder / UNFINISHED, json.loads(json.dumps([asdict(steps), LESSONS, seed, tower])))
     figures = kept.load(model)
@@ -99,15 +95,23 @@ def build_lab_base(
         turn = seed + len(LESSONS)
         teach(
             model, tokenizer, taught, features, True, steps.prior, PRIOR_LEARNING_RATE, turn,
-            asks=partial(_ask, _ALL), videos=VIDEOS,
+            asks=partial(_ask, TAUGHT * 2), videos=VIDEOS,
         )  # fmt: skip
         return "at the end"
+
+    def measure(when: str) -> dict[str, float]:
+        """Per cent of yes and no that are right, by kind of question and by the truth."""
+        figures = {}
+        for side, name in enumerate(("is", "is not")):
+            found = exact_match(model, tokenizer, [[pair[side] for pair in row] for row in paired], checked)
+            figures |= {f"{kind}, what {name} so, {when}": 100 * found[f"{kind}/first"] for kind in TAUGHT}
+        return figures
 
     stages = [*(partial(truth, lesson) for lesson in range(len(LESSONS))), prior]
     with _autocast():
         for stage in stages[len(figures) - 1 :]:
             when = stage()
-            figures.append(_figures(when, exact_match(model, tokenizer, asked, checked)))
+            figures.append(measure(when))
             kept.save(model, figures)
     model.bfloat16().save_pretrained(folder)
     processor.save_pretrained(folder)
@@ -117,19 +121,8 @@ def build_lab_base(
     return merged
 
 
-def lab_question(scene: Scene, kind: str, rng: random.Random) -> Asked:
-    """A question of one of `world.KINDS`, or for the whole story: there each name is followed by what it does."""
-    if kind != STORY:
-        return ask(scene, kind, rng)
-    first, second, *rest = scene.actors
-    told = [f"the {first.name} {DOES[first.action]}", f"then the {second.name} {DOES[second.action]}"]
-    told += [f"and the {actor.name} {DOES[actor.action]}" for actor in rest]
-    story = ", ".join(told).capitalize() + "."
-    return Asked(STORY, "What happens?", story, story, story)
-
-
 def _ask(kinds: Iterable[str], scene: Scene, rng: random.Random) -> list[Asked]:
-    return [lab_question(scene, kind, rng) for kind in kinds]
+    return [ask(scene, kind, rng) for kind in kinds]
 
 
 def _autocast() -> AbstractContextManager[Any]:
@@ -140,14 +133,6 @@ def _autocast() -> AbstractContextManager[Any]:
     known = torch.cpu.get_capabilities()
     has = bool(known.get("avx512_bf16") or known.get("amx_bf16"))
     return torch.autocast("cpu", torch.bfloat16, enabled=has, cache_enabled=False)
-
-
-def _figures(when: str, found: dict[str, float]) -> dict[str, float]:
-    """By kind of question, the first word of the answer, and the whole one over all kinds."""
-    kinds = [kind for kind in found if "/" not in kind]
-    whole = sum(found[kind] for kind in kinds) / len(kinds)
-    by_kind = {f"{kind}, first word, {when}": 100 * found[f"{kind}/first"] for kind in kinds}
-    return {**by_kind, f"whole answers, {when}": 100 * whole}
 
 
 class _Kept:
@@ -192,9 +177,9 @@ tags: [video-llava, toy]
 # A Video-LLaVA of {NAME} that knows moving shapes
 
 The second base of `vistadpo ablate`: the tower of the demo's tiny base, taught further, a new projector, and
-{NAME} (Apache-2.0) as the language model, which was taught the demo's world of moving shapes and
-last of all to say yes to what it expects. Made to see what preference training does to a model whose language was
-learnt elsewhere.
+{NAME} (Apache-2.0) as the language model. It was taught what is there in the demo's world of moving
+shapes and of which shape it is, not what moves, and last of all to say yes to what it expects. Made to see what
+preference training does to a model whose language was learnt elsewhere.
 
 - {parameters:,} parameters, bfloat16, template video_llava, 8 frames of 5 tokens.
 

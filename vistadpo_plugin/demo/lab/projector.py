@@ -17,8 +17,8 @@ from vistadpo_plugin.demo.shapes import COLOURS, SHAPES
 
 EXTREMES = (("left", "right"), ("top", "bottom"), ("small", "large"))
 """Of column, row and size: what is between is a mix of both words, so that a change points from one to the other."""
-CONTRAST = 3.0
-"""How far apart the mixes are: at 1 what moves would hardly stand out from the words that stay."""
+SHAPE = 2.0
+"""How much the word for the shape counts, the others once: it is the hardest to see."""
 NOTHING = "nothing"
 BATCH, LEARNING_RATE = 256, 1e-3
 
@@ -31,7 +31,7 @@ class Words:
         self._tokenizer = tokenizer
         self.mean = self._embeddings.mean(0)
         self.colours = self._of([*COLOURS])
-        self.shapes = torch.cat([torch.zeros_like(self.mean)[None], self._of(SHAPES)])
+        self.shapes = SHAPE * torch.cat([torch.zeros_like(self.mean)[None], self._of(SHAPES)])
         self.extremes = [self._of(words) for words in EXTREMES]
         self.nothing = self._of([NOTHING])
 
@@ -48,8 +48,8 @@ class Words:
         said = self.colours + self.shapes[states[..., 0]]
         frame = (said * there[..., None]).sum(1, keepdim=True)
         for part, (low, high) in enumerate(self.extremes, start=1):
-            place = (states[..., part].to(self.mean.dtype) - 0.5) / BINS - 0.5
-            said = said + (low + high) / 2 + (high - low) * CONTRAST * place[..., None]
+            place = (states[..., part].to(self.mean.dtype) - 0.5) / BINS
+            said = said + low + (high - low) * place[..., None]
         first = (~there).to(torch.uint8).argsort(dim=1, stable=True)[:, :patches]  # those that are there, in order
         told = said.gather(1, first[..., None].expand(-1, -1, said.shape[-1]))
         told = torch.where(there.gather(1, first)[..., None], told, self.nothing)

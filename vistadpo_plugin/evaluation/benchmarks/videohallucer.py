@@ -35,7 +35,8 @@ class VideoHallucer:
 
     The annotations lie side by side (temporal.json) or as released (temporal/temporal.json); the videos as released,
     SUBSET/videos/NAME. Question ids are FILE/INDEX/SIDE with the entry's index from 0: `temporal/12/basic`.
-    Other subsets, prompts and places of videos make another benchmark of the same format and rule.
+    Other subsets, prompts and places of videos make another benchmark of the same format and rule; where `partial`, a
+    subset without a file is none.
     """
 
     name: str
@@ -43,20 +44,26 @@ class VideoHallucer:
     prompt: str = "{question}\nAnswer the question using 'yes' or 'no'."
     subsets: tuple[str, ...] = SUBSETS
     videos: str = "{subset}/videos/{name}"
+    partial: bool = False
     needs_judge: bool = False
     headline: str = "total/overall"
 
     def files(self, annotations: Path) -> list[Path]:
-        names = []
+        return [*self._by_subset(annotations).values()]
+
+    def _by_subset(self, annotations: Path) -> dict[str, Path]:
+        names = {}
         for subset in self.subsets:
             name = f"{self.temporal if subset == 'temporal' else subset}.json"
             released = f"{subset}/{name}"
-            names.append(released if (annotations / released).is_file() else name)
-        return find_files(self.name, annotations, names)
+            names[subset] = released if (annotations / released).is_file() else name
+        if self.partial:
+            names = {subset: name for subset, name in names.items() if (annotations / name).is_file()} or names
+        return dict(zip(names, find_files(self.name, annotations, [*names.values()]), strict=True))
 
     def questions(self, annotations: Path) -> list[Question]:
         asked = []
-        for subset, path in zip(self.subsets, self.files(annotations), strict=True):
+        for subset, path in self._by_subset(annotations).items():
             for index, entry in enumerate(read_entries(path)):
                 asked += [self._question(subset, path, index, side, entry.get(side)) for side in ANSWERS]
         return asked
@@ -87,14 +94,17 @@ class VideoHallucer:
         right = {question.id: question.answer in said[question.id] for question in answered}
         pairs = _pairs(answered)
         figures = {}
-        for subset in self.subsets:
+        subsets = [
+            one for one in self.subsets if not self.partial or one in {question.subset for question in questions}
+        ]
+        for subset in subsets:
             for side in ANSWERS:
                 hits = [right[q.id] for q in answered if q.subset == subset and q.details["side"] == side]
                 figures[f"{subset}/{side}"] = Figure(sum(hits), len(hits))
             hits = [right[basic.id] and right[other.id] for basic, other in pairs if basic.subset == subset]
             figures[f"{subset}/overall"] = Figure(sum(hits), len(hits))
         for kind in (*ANSWERS, "overall"):
-            figures[f"total/{kind}"] = _mean([figures[f"{subset}/{kind}"] for subset in self.subsets])
+            figures[f"total/{kind}"] = _mean([figures[f"{subset}/{kind}"] for subset in subsets])
         both = sum(len(found) == 2 for found in said.values())
         counts = {
             "missing": len(questions) - len(answered),
@@ -169,5 +179,6 @@ shapes = VideoHallucer(
     prompt="{question}",
     subsets=("action", "order", "attribute", "presence"),
     videos="videos/{name}",
+    partial=True,
 )
 """The demo's world (`demo.splits`)."""
