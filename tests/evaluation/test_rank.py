@@ -103,6 +103,29 @@ def test_margins_are_the_models_own(demo: Demo) -> None:
     assert [answer.text for answer in responder.answer(prepared)] == responder.reply(prepared)
 
 
+def test_half_precision_does_not_tie_margins(demo: Demo) -> None:
+    """The head's logits, raised to where bfloat16 knows quarters only, are not what margins are made of."""
+    keys = {"model_name_or_path": str(demo.model), "template": "video_llava", "video_maxlen": FRAMES}
+    responder = Responder({**keys, "infer_dtype": "bfloat16"}, max_new_tokens=1)
+    model = responder.engine.model.bfloat16()
+    row = GroundedRow("v", "v", str(sorted((demo.data / "videos").glob("*.mp4"))[0]))
+    prepared = [
+        responder.prepare(f"Is the {colour} shape a square?", row) for colour in ("red", "blue", "green", "white")
+    ]
+    states = []
+    handle = model.get_output_embeddings().register_forward_hook(lambda _, inputs, __: states.append(inputs[0][0, -1]))
+    with torch.no_grad():
+        head = model.get_output_embeddings()
+        head.bias = torch.nn.Parameter(torch.full((head.out_features,), 40.0, dtype=torch.bfloat16))
+        made = [responder.answer([one])[0].yes_margin for one in prepared]
+        handle.remove()
+        yes, no = first_tokens(responder.engine.tokenizer)
+        for margin, hidden in zip(made, states, strict=True):
+            logits = (hidden.double() @ head.weight.double().T) + 40
+            assert margin == pytest.approx((logits[yes].logsumexp(0) - logits[no].logsumexp(0)).item(), abs=1e-4)
+            assert (margin * 4) % 1 > 1e-3
+
+
 def plain_margin(responder: Responder, prepared: dict[str, Any]) -> float:
     tokenizer = responder.engine.tokenizer
     first = {

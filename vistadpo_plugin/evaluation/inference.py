@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from llamafactory.chat.hf_engine import HuggingfaceEngine
 from llamafactory.extras.misc import torch_gc
 from llamafactory.hparams import get_infer_args
@@ -147,21 +148,14 @@ class Responder:
 
     def _generate(self, batch: dict[str, Any]) -> list[Answer]:
         try:
-            with _first_logits(self.engine.model) as kept:
+            with _first_margins(self.engine.model, self._yes_no) as margins:
                 made = self.engine.model.generate(**batch)
         except torch.cuda.OutOfMemoryError as error:
             raise ValueError(f"out of memory: take a smaller `batch_size`. {error}") from None
         texts = self.engine.tokenizer.batch_decode(
             made[:, batch["inputs"].shape[1] :], skip_special_tokens=True, clean_up_tokenization_spaces=True
         )
-        return [Answer(text, margin) for text, margin in zip(texts, self._yes_margins(kept[0]), strict=True)]
-
-    def _yes_margins(self, logits: torch.Tensor) -> list[float | None]:
-        """log p(yes) - log p(no) of each question, from the logits (questions, vocabulary) of the first token."""
-        if self._yes_no is None:
-            return [None] * len(logits)
-        yes, no = (torch.logsumexp(logits[:, tokens], dim=1) for tokens in self._yes_no)
-        return (yes - no).tolist()
+        return [Answer(text, margin) for text, margin in zip(texts, margins, strict=True)]
 
     def close(self) -> None:
         """Give the memory back for the next model."""
@@ -171,19 +165,31 @@ class Responder:
 
 
 @contextmanager
-def _first_logits(model: Any) -> Iterator[list[torch.Tensor]]:
-    """Meanwhile keeps the model's own last logits (questions, vocabulary) of the first forward, in float32.
+def _first_margins(model: Any, yes_no: tuple[list[int], list[int]] | None) -> Iterator[list[float | None]]:
+    """Meanwhile keeps log p(yes) - log p(no) of each question, of the first forward; `yes_no`: the tokens.
 
-    `generate` can return logits too: of every step, which is a gigabyte for a large vocabulary.
+    A head in half precision rounds its logits, those above 16 by up to 0.06 in bfloat16, and questions that differ tie.
+    So its rows for these tokens are taken in float32, unless it is more than a matrix (an adapter) or not at hand.
     """
-    kept: list[torch.Tensor] = []
+    kept: list[float | None] = []
 
-    def keep(_module: Any, _inputs: Any, output: Any) -> None:
-        if not kept:
-            kept.append(output.logits[:, -1].float())
+    def keep(head: torch.nn.Module, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
+        if kept:
+            return
+        if yes_no is None:
+            kept.extend([None] * len(output))
+            return
+        logits = output[:, -1].float()
+        if type(head) is torch.nn.Linear and not head.weight.is_meta:
+            states, bias = inputs[0][:, -1].float(), head.bias
+            for tokens in yes_no:
+                rows = head.weight[tokens].float()
+                logits[:, tokens] = F.linear(states, rows, None if bias is None else bias[tokens].float())
+        yes, no = (torch.logsumexp(logits[:, tokens], dim=1) for tokens in yes_no)
+        kept.extend((yes - no).tolist())
 
     inner = model.get_base_model() if hasattr(model, "get_base_model") else model
-    handle = inner.register_forward_hook(keep)
+    handle = inner.get_output_embeddings().register_forward_hook(keep)
     try:
         yield kept
     finally:
