@@ -152,6 +152,7 @@ def test_variants_are_the_same_rows_with_one_field_more(tmp_path: Path) -> None:
 
 
 def test_a_split_of_some_kinds_asks_about_them_alone(tmp_path: Path) -> None:
+    write_split(tmp_path, TEST, 1)
     split = write_split(tmp_path, TEST, 8, kinds=("attribute", "presence"))
     rows = [json.loads(line) for line in split.rows.read_text().splitlines()]
     assert [row["id"].split("-")[-1] for row in rows].count("attribute") == 8 and len(rows) == 16  # two rows, two kinds

@@ -83,6 +83,8 @@ def write_split(
         path = folder / (f"{split}_{variant}.jsonl" if variant else f"{split}.jsonl")
         path.write_text("\n".join(written) + "\n", encoding="utf-8")
     (folder / split).mkdir(exist_ok=True)
+    for stale in (folder / split).glob("*.json"):  # of kinds that are not asked any more
+        stale.unlink()
     for subset, entries in annotations.items():
         (folder / split / f"{subset}.json").write_text(json.dumps(entries, indent=1) + "\n", encoding="utf-8")
     return split_in(folder, split)

@@ -94,9 +94,8 @@ class VideoHallucer:
         right = {question.id: question.answer in said[question.id] for question in answered}
         pairs = _pairs(answered)
         figures = {}
-        subsets = [
-            one for one in self.subsets if not self.partial or one in {question.subset for question in questions}
-        ]
+        asked = {question.subset for question in questions} if self.partial else set(self.subsets)
+        subsets = [subset for subset in self.subsets if subset in asked]
         for subset in subsets:
             for side in ANSWERS:
                 hits = [right[q.id] for q in answered if q.subset == subset and q.details["side"] == side]
