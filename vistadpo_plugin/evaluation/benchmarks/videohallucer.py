@@ -94,7 +94,7 @@ class VideoHallucer:
         right = {question.id: question.answer in said[question.id] for question in answered}
         pairs = _pairs(answered)
         figures = {}
-        asked = {question.subset for question in questions} if self.partial else set(self.subsets)
+        asked = {question.subset for question in questions} if self.partial and questions else set(self.subsets)
         subsets = [subset for subset in self.subsets if subset in asked]
         for subset in subsets:
             for side in ANSWERS:
