@@ -60,7 +60,7 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--text-model",
         choices=TEXT_MODELS,
-        help="with --rebuild-base: make another base, with this language model (hours; needs the extra `lab`)",
+        help="with --rebuild-base: make another base, with this language model (15 minutes; needs the extra `lab`)",
     )
     parser.add_argument(
         "--truth-steps",
