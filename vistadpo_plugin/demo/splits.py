@@ -73,7 +73,7 @@ def write_split(
             for variant, written in lines.items():
                 more = VARIANTS[variant](folder, scene, asked, f"{stem}-{number}") if variant else {}
                 written.append(json.dumps({**made, **more}))
-        for basic, other in (pair for pair in pairs(scene, rng) if pair[0].kind in kinds):
+        for basic, other in pairs(scene, rng, kinds):
             entry = {
                 side: {"video": f"{stem}.mp4", "question": asked.prompt, "answer": answer, "truth": asked.truth}
                 for side, asked, answer in (("basic", basic, "yes"), ("hallucination", other, "no"))

@@ -10,7 +10,7 @@ The first word in which a right and a wrong answer differ decides between them, 
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 from vistadpo_plugin.demo.shapes import ACTIONS, COLOURS, SHAPES, Actor, Scene, place
@@ -119,10 +119,15 @@ def ask_when(scene: Scene, rng: random.Random) -> Asked:
     return Asked("when", f"When does the {colour} shape act?", truth, truth, truth)
 
 
-def pairs(scene: Scene, rng: random.Random) -> Iterator[tuple[Asked, Asked]]:
-    """For each subset a question whose answer is yes and one whose answer is no."""
+def pairs(scene: Scene, rng: random.Random, kinds: Collection[str] = SUBSETS) -> Iterator[tuple[Asked, Asked]]:
+    """For each subset among `kinds` a question whose answer is yes and one whose answer is no.
+
+    All are drawn, so that a subset's questions are the same whichever others are asked.
+    """
     for subset in SUBSETS:
-        yield ask(scene, subset, rng, True), ask(scene, subset, rng, False)
+        pair = ask(scene, subset, rng, True), ask(scene, subset, rng, False)
+        if subset in kinds:
+            yield pair
 
 
 def irrelevant(scene: Scene, asked: Asked, rng: random.Random) -> str:

@@ -65,8 +65,9 @@ class SplitFigures:
                 found[figure] = Measured(given.value, _replicates(alone, weights) * scale, given.unit)
         margins = known_margins(path)
         if margins.keys() == replies.keys():
+            place = {question.id: index for index, members in enumerate(units) for question in members}
             for figure, members in by_subset(questions).items():
-                found[figure] = _rank(units, {question.id for question in members}, margins, weights)
+                found[figure] = _rank(members, place, margins, weights)
         return found
 
     def _probe(self, model: str) -> dict[str, Measured]:
@@ -112,14 +113,15 @@ def _replicates(components: list[list[Any]], weights: np.ndarray) -> np.ndarray:
     return np.mean(found, axis=0)
 
 
-def _rank(units: list[list[Question]], asked: set[str], margins: Mapping[str, float], weights: np.ndarray) -> Measured:
-    """Of the questions whose ids are `asked`, in whichever units they are."""
+def _rank(
+    questions: list[Question], place: Mapping[str, int], margins: Mapping[str, float], weights: np.ndarray
+) -> Measured:
+    """`place`: the unit in which each question is, by its id."""
     places: dict[bool, list[int]] = {True: [], False: []}
     values: dict[bool, list[float]] = {True: [], False: []}
-    for place, members in enumerate(units):
-        for question in (one for one in members if one.id in asked):
-            places[bool(truth(question))].append(place)
-            values[bool(truth(question))].append(margins[question.id])
+    for question in questions:
+        places[bool(truth(question))].append(place[question.id])
+        values[bool(truth(question))].append(margins[question.id])
     pair_wins = wins(np.array(values[True]), np.array(values[False]))
     drawn = ranks(pair_wins, weights[:, places[True]], weights[:, places[False]])
     return Measured(100 * auc(values[True], values[False]), 100 * drawn, "%")

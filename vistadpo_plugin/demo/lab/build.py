@@ -74,9 +74,9 @@ def build_lab_base(
     held_out = [scene for scene, _ in scenes("base held out", _CHECKED, seed)]
     seen, shown = (look(of, processor, IMAGE_SIZE // PATCH) for of in (taught, held_out))
     rng = random.Random(seed)
-    paired = [[pair for pair in pairs(scene, rng) if pair[0].kind in TAUGHT] for scene in held_out]
+    paired = [list(pairs(scene, rng, TAUGHT)) for scene in held_out]
     tower = file_sha256(str(base_folder() / "model.safetensors"))
-    kept = _Kept(folder / UNFINISHED, json.loads(json.dumps([asdict(steps), LESSONS, seed, tower])))
+    kept = _Kept(folder / UNFINISHED, {**asdict(steps), "lessons": LESSONS, "seed": seed, "tower": tower})
     figures = kept.load(model)
     if not figures:
         teach_words(model, tokenizer, processor, seen[0], seen[2], steps.words, seed)
@@ -139,7 +139,8 @@ class _Kept:
     """The weights after the last finished stage, and the figures of all so far, in a folder of their own."""
 
     def __init__(self, folder: Path, wanted: dict[str, Any]):
-        self._record, self._weights, self._wanted = folder / "stages.json", folder / "weights.pt", wanted
+        self._record, self._weights = folder / "stages.json", folder / "weights.pt"
+        self._wanted = json.loads(json.dumps(wanted))  # as it is read back: with lists
 
     def load(self, model: torch.nn.Module) -> list[dict[str, float]]:
         """The figures of the stages that are finished, their weights now in the model."""
