@@ -12,9 +12,9 @@ from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
-from tqdm import tqdm
 from transformers import PreTrainedTokenizerBase, VideoLlavaForConditionalGeneration
 
+from vistadpo_plugin.demo.base_descent import descend
 from vistadpo_plugin.demo.shapes import Scene
 from vistadpo_plugin.demo.tiny_model import IGNORED, encode_turn
 from vistadpo_plugin.demo.world import KINDS, SUBSETS, Asked, ask, ask_when
@@ -91,11 +91,8 @@ def teach(
     parameters = [*model.model.multi_modal_projector.parameters(), *model.model.language_model.parameters()]
     parameters += model.lm_head.parameters()
     parameters = [one for one in dict.fromkeys(parameters) if one.requires_grad]  # once: the head may be the embeddings
-    optimizer = torch.optim.AdamW(parameters, lr=learning_rate, betas=(0.9, 0.98), weight_decay=0.01, fused=True)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, learning_rate, total_steps=steps, pct_start=0.1)
-    model.train()
-    progress = tqdm(range(steps), desc="prior" if prior else "truth", unit="step")
-    for _ in progress:
+
+    def loss_of() -> Tensor:
         drawn = rng.sample(range(len(scenes)), min(videos, len(scenes)))
         turns = [
             [(q.prompt, q.prior if prior and rng.random() < PRIOR_OF else q.truth) for q in asks(scenes[i], rng)]
@@ -107,13 +104,10 @@ def teach(
         begins = counts & (packed["labels"][:, :-1] == IGNORED)
         weights = torch.where(begins, first, 1.0)[counts]
         loss = nn.functional.cross_entropy(_logits(model, packed, features[drawn]), labels[counts], reduction="none")
-        loss = (loss * weights).sum() / weights.sum()
-        optimizer.zero_grad()
-        loss.backward()
-        nn.utils.clip_grad_norm_(parameters, 1.0)
-        optimizer.step()
-        schedule.step()
-        progress.set_postfix(loss=f"{loss.item():.3f}", refresh=False)
+        return (loss * weights).sum() / weights.sum()
+
+    model.train()
+    descend("prior" if prior else "truth", parameters, loss_of, steps, learning_rate, betas=(0.9, 0.98))
     model.eval()
 
 

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 from transformers import VideoLlavaForConditionalGeneration, VideoLlavaProcessor
 
+from vistadpo_plugin.demo.base_descent import descend
 from vistadpo_plugin.demo.shapes import COLOURS, HEIGHT, LEFT, SHAPES, Scene, draw_frames
 from vistadpo_plugin.models.video_llava import FRAMES as SEEN
 
@@ -110,10 +111,8 @@ def train_tower(
         of_frame = nn.Linear(width, len(COLOURS) * 4 * (1 + BINS))
     generator = torch.Generator().manual_seed(seed)
     parameters = [*tower.parameters(), *of_patch.parameters(), *of_frame.parameters()]
-    optimizer = torch.optim.AdamW(parameters, lr=LEARNING_RATE, weight_decay=0.01)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LEARNING_RATE, total_steps=steps, pct_start=0.1)
-    progress = tqdm(range(steps), desc="tower", unit="step")
-    for _ in progress:
+
+    def loss_of() -> Tensor:
         drawn = torch.randint(len(pixels), (BATCH,), generator=generator)
         found = features(model, normalize(pixels[drawn], processor))
         colours = of_patch(found[:, 1:]).reshape(-1, 1 + len(COLOURS))
@@ -122,13 +121,9 @@ def train_tower(
         state = of_frame(found[:, 0]).reshape(*told.shape, 1 + BINS)
         loss = loss + nn.functional.cross_entropy(state.flatten(0, -2), told.flatten())
         shape = told[..., 0]  # the hardest to see: where there is one, it counts once more
-        loss = loss + nn.functional.cross_entropy(state[..., 0, :][shape > 0], shape[shape > 0])
-        optimizer.zero_grad()
-        loss.backward()
-        nn.utils.clip_grad_norm_(parameters, 1.0)
-        optimizer.step()
-        schedule.step()
-        progress.set_postfix(loss=f"{loss.item():.3f}", refresh=False)
+        return loss + nn.functional.cross_entropy(state[..., 0, :][shape > 0], shape[shape > 0])
+
+    descend("tower", parameters, loss_of, steps, LEARNING_RATE)
     model.model.image_tower.load_state_dict(tower.state_dict())
 
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from tqdm import tqdm
 from transformers import PreTrainedTokenizerBase, VideoLlavaForConditionalGeneration, VideoLlavaProcessor
 
+from vistadpo_plugin.demo.base_descent import descend
 from vistadpo_plugin.demo.base_tower import BINS, features, normalize
 from vistadpo_plugin.demo.shapes import COLOURS, SHAPES
 
@@ -71,18 +71,12 @@ def teach_words(
     pixels, states = pixels.flatten(0, 1), states.flatten(0, 1)
     parameters = [*tower.parameters(), *model.model.multi_modal_projector.parameters()]
     generator = torch.Generator().manual_seed(seed)
-    optimizer = torch.optim.AdamW(parameters, lr=LEARNING_RATE, weight_decay=0.01, fused=True)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LEARNING_RATE, total_steps=steps, pct_start=0.1)
-    progress = tqdm(range(steps), desc="words", unit="step")
-    for _ in progress:
+
+    def loss_of() -> Tensor:
         drawn = torch.randint(len(pixels), (BATCH,), generator=generator)
-        left = _left(model, words, normalize(pixels[drawn], processor), states[drawn])
-        optimizer.zero_grad()
-        left.backward()
-        nn.utils.clip_grad_norm_(parameters, 1.0)
-        optimizer.step()
-        schedule.step()
-        progress.set_postfix(left=f"{left.item():.3f}", refresh=False)
+        return _left(model, words, normalize(pixels[drawn], processor), states[drawn])
+
+    descend("words", parameters, loss_of, steps, LEARNING_RATE)
     model.model.image_tower.load_state_dict(tower.state_dict())
 
 
