@@ -116,6 +116,12 @@ def test_left_out_and_counted(tmp_path: Path, reason: str) -> None:
     assert questions == [] and list(account.left_out) == [reason]
 
 
+def test_a_question_without_an_id_is_named_by_its_place(tmp_path: Path) -> None:
+    nameless = star_question("Interaction_T1_1", question_id=None)
+    _, account = read(tmp_path, star_question("Interaction_T1_2"), nameless)
+    assert account.left_out == {"no question_id": [("star.json[1]", "")]}
+
+
 def test_types_and_repetitions(tmp_path: Path) -> None:
     names = ("Interaction_T1_1", "Sequence_T1_1", "Prediction_T3_1", "Feasibility_T1_1", "Interaction_T1_1")
     questions, account = read(tmp_path, *map(star_question, names), types=SHOWN_TYPES)

@@ -59,10 +59,11 @@ def read_star(
         raise ValueError(f"{path} is not STAR's: a list of questions is expected.")
 
     questions: dict[str, Question] = {}
-    for item in _in_order(content):
+    for place, item in _in_order(content):
         account.read += 1
-        name = str(item.get("question_id"))
-        where, kind = f"star/{name}", name.split("_")[0]
+        name = item.get("question_id")
+        where = f"star/{name}" if isinstance(name, str) and name.strip() else f"{path.name}[{place}]"
+        kind = str(name).split("_")[0]
         reason = _unusable(item)
         if reason is None and kind not in types:
             known = f"question type {kind}, which --types does not name"
@@ -80,12 +81,18 @@ def read_star(
     return [questions[name] for name in sorted(questions)]
 
 
-def _in_order(items: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-    """By question_id; those that share one, which should not be, by their content, so that the file's order is moot."""
-    items = sorted(items, key=lambda item: str(item.get("question_id")))
-    for _, same in itertools.groupby(items, key=lambda item: str(item.get("question_id"))):
+def _in_order(items: list[dict[str, Any]]) -> Iterator[tuple[int, dict[str, Any]]]:
+    """By question_id; those that share one, which should not be, by their content, so that the file's order is moot.
+
+    Each with its place in the file.
+    """
+
+    def name(of: tuple[int, dict[str, Any]]) -> str:
+        return str(of[1].get("question_id"))
+
+    for _, same in itertools.groupby(sorted(enumerate(items), key=name), key=name):
         members = list(same)
-        yield from sorted(members, key=lambda item: json.dumps(item, sort_keys=True)) if len(members) > 1 else members
+        yield from sorted(members, key=lambda of: json.dumps(of[1], sort_keys=True)) if len(members) > 1 else members
 
 
 def _unusable(item: dict[str, Any]) -> str | None:
