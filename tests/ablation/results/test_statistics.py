@@ -9,7 +9,15 @@ import statistics
 import numpy as np
 import pytest
 
-from vistadpo_plugin.ablation.results.statistics import Measured, difference, draw_weights, estimate, ranks, ratios
+from vistadpo_plugin.ablation.results.statistics import (
+    Measured,
+    difference,
+    draw_weights,
+    estimate,
+    quotient,
+    ranks,
+    ratios,
+)
 from vistadpo_plugin.evaluation.rank import auc, wins
 
 REPLICATES = 20_000
@@ -83,6 +91,50 @@ def test_differences_as_a_loop_over_drawn_questions_and_seeds_has_them() -> None
     assert found.low == pytest.approx(drawn[int(0.025 * REPLICATES)], abs=0.01)
     assert found.high == pytest.approx(drawn[int(0.975 * REPLICATES)], abs=0.01)
     assert found.value == pytest.approx(statistics.fmean(a - b for x, y in pairs for a, b in zip(x, y, strict=True)))
+
+
+def test_a_quotient_is_paired_and_of_means() -> None:
+    """Twice as much on every question of every seed: twice, whatever is drawn. Means are divided, no ratios meant."""
+    rng = random.Random(4)
+    weights = draw_weights(["a"] * 40, 500, 0)
+    first = [[rng.uniform(1, 9) for _ in range(40)] for _ in range(3)]
+    pairs = [(measured([2 * value for value in values], weights), measured(values, weights)) for values in first]
+    found = quotient(pairs)
+    assert (found.value, found.low, found.high, found.seeds) == pytest.approx((2, 2, 2, 3))
+    ones = np.ones(10)
+    pairs = [(Measured(a, a * ones, "nats"), Measured(b, b * ones, "nats")) for a, b in [(1, 4), (9, 1)]]
+    assert quotient(pairs).value == 2.0  # 10 / 5; the mean of 1/4 and 9 would be 4.6
+
+
+def test_a_quotient_as_a_loop_over_drawn_questions_and_seeds_has_it() -> None:
+    rng = random.Random(6)
+    one, other = ([[rng.gauss(middle, 1) for _ in range(30)] for _ in range(4)] for middle in (6, 3))
+    weights = draw_weights(["a"] * 30, REPLICATES, 0)
+    pairs = list(zip(one, other, strict=True))
+    found = quotient([(measured(a, weights), measured(b, weights)) for a, b in pairs])
+
+    drawn = []
+    for _ in range(REPLICATES):
+        questions, seeds = [rng.randrange(30) for _ in range(30)], rng.choices(range(4), k=4)
+        parts = []
+        for rung in (one, other):
+            by_seed = [statistics.fmean(values[q] for q in questions) for values in rung]
+            middle = statistics.fmean(by_seed)
+            parts.append(middle + (statistics.fmean(by_seed[s] for s in seeds) - middle) * math.sqrt(4 / 3))
+        drawn.append(parts[0] / parts[1])
+    drawn.sort()
+    assert found.value == pytest.approx(sum(map(sum, one)) / sum(map(sum, other)))
+    low, high = drawn[int(0.025 * REPLICATES)], drawn[int(0.975 * REPLICATES)]
+    # A normal quantile at 2.5 % of 20,000 draws has a standard error of 0.019 s, two of them 0.027 s, and high - low is
+    # 3.9 s: 0.03 of that is more than four standard errors.
+    assert (found.low, found.high) == pytest.approx((low, high), abs=0.03 * (high - low))
+
+
+def test_no_quotient_of_what_may_be_nothing() -> None:
+    """A mean of 0.5 whose questions lie at -9 and 10: its interval holds 0."""
+    weights = draw_weights(["a"] * 20, 500, 0)
+    below = measured([-9.0, 10.0] * 10, weights)
+    assert quotient([(measured([4.0] * 20, weights), below)]) is None
 
 
 def test_drawn_ranks_are_ranks_of_repeated_questions() -> None:

@@ -13,7 +13,8 @@ from typing import Any
 
 from vistadpo_plugin.ablation.ladder import BASE
 from vistadpo_plugin.ablation.plan import REFERENCE, Run
-from vistadpo_plugin.ablation.results.statistics import Estimate
+from vistadpo_plugin.ablation.results.figures import CHOSEN, PROBE
+from vistadpo_plugin.ablation.results.statistics import Estimate, Quotient
 from vistadpo_plugin.ablation.results.summary import Line, figure_names, lines_of
 from vistadpo_plugin.ablation.run import DEV, TEST, Outcome
 from vistadpo_plugin.data.rows.dataset_info import write_text
@@ -62,6 +63,7 @@ def _facts(outcome: Outcome, lines: dict[str, list[Line]], command: str, recipe:
                     "rung": line.rung,
                     **({} if line.against is None else {"against": line.against}),
                     "figures": {name: asdict(one) for name, one in line.figures.items()},
+                    **({"times": {name: asdict(one) for name, one in line.times.items()}} if line.times else {}),
                 }
                 for line in found
             ]
@@ -127,6 +129,8 @@ def _markdown(outcome: Outcome, lines: dict[str, list[Line]], command: str) -> I
             yield from _table(
                 ["difference", f"seeds above 0, {primary}", *names], [_row(line, names, primary) for line in compared]
             )
+            yield from _multiples(compared)
+            yield from _displaced(mine)
     yield f"\n{HOW}\n"
     yield "## How it was made\n"
     for (base, rung), counted in outcome.compute.items():
@@ -144,6 +148,37 @@ def _markdown(outcome: Outcome, lines: dict[str, list[Line]], command: str) -> I
         yield f"- FAILED: {name}, {where}: {' '.join(message.split())}"
     yield "\n## Every trial\n"
     yield from _table(["trial", "setting", "status", "steps", "seconds", *_primaries(outcome)], _trials(outcome))
+
+
+def _multiples(compared: list[Line]) -> Iterator[str]:
+    """Margins are what the visual terms train, each from where the other one's is: multiples say more than nats."""
+    levels = list(dict.fromkeys(name for line in compared for name in line.times))
+    if levels:
+        yield "\nMargins as multiples, none where what is divided by may be 0:\n"
+        rows = [
+            [f"{line.rung} / {line.against}", *(_multiple(line.times.get(name)) for name in levels)]
+            for line in compared
+            if line.times
+        ]
+        yield from _table(["ratio", *levels], rows)
+
+
+def _multiple(one: Quotient | None) -> str:
+    return "none" if one is None else f"{one.value:.2f} [{one.low:.2f}, {one.high:.2f}]"
+
+
+def _displaced(lines: list[Line]) -> Iterator[str]:
+    """Rungs whose chosen answers are surely less likely than the base's, which is what margins can be bought with."""
+    name = f"{PROBE}/{CHOSEN}"
+    found = {line.rung: line.figures[name] for line in lines if line.against is None and name in line.figures}
+    base = found.get(BASE)
+    fallen = [
+        f"{rung} (by {base.value - one.value:.2f} nats)"
+        for rung, one in found.items()
+        if base is not None and one.high < base.low
+    ]
+    if fallen:
+        yield f"\nDisplaced: {CHOSEN} is below the base's for {', '.join(fallen)}. Margins grow by that too: read both."
 
 
 def _is_shown(name: str, primary: str) -> bool:

@@ -36,6 +36,16 @@ class Estimate:
     unit: str
 
 
+@dataclass(frozen=True)
+class Quotient:
+    """The mean of one figure over that of another, both over `seeds` seeds, with its interval."""
+
+    value: float
+    low: float
+    high: float
+    seeds: int
+
+
 def draw_weights(strata: Sequence[str], replicates: int, seed: int) -> np.ndarray:
     """(B, units) how often each unit is drawn; every stratum keeps its size, as a benchmark's subsets have one."""
     rng = np.random.default_rng(seed)
@@ -64,26 +74,53 @@ def ranks(pair_wins: np.ndarray, true_weights: np.ndarray, false_weights: np.nda
 def estimate(by_base: Sequence[Sequence[Measured]], seed: int = 0) -> Estimate:
     """The mean over seeds, and over bases where there are several: those are fixed, only seeds and questions are drawn.
 
-    Drawing n seeds of n with replacement makes their mean vary less than it does, by (n - 1) / n; their distances from
-    the mean are stretched accordingly. With one seed the interval is over questions alone.
+    With one seed the interval is over questions alone.
     """
     rng = np.random.default_rng(seed)
-    means, drawn_means = [], []
-    for measured in by_base:
-        values = np.stack([one.replicates for one in measured])  # (seeds, B)
-        means.append(float(np.mean([one.value for one in measured])))
-        count, replicates = values.shape
-        middle = values.mean(axis=0)
-        if count > 1:
-            drawn = rng.integers(count, size=(count, replicates))
-            moved = np.take_along_axis(values, drawn, axis=0).mean(axis=0) - middle
-            middle = middle + moved * np.sqrt(count / (count - 1))
-        drawn_means.append(middle)
-    tail = 100 * (1 - LEVEL) / 2
-    low, high = np.nanpercentile(np.mean(drawn_means, axis=0), [tail, 100 - tail])
+    drawn = np.mean([_drawn_means(measured, rng) for measured in by_base], axis=0)
     every = [one.value for measured in by_base for one in measured]
     unit = by_base[0][0].unit
-    return Estimate(float(np.mean(means)), float(low), float(high), len(every), sum(value > 0 for value in every), unit)
+    mean = float(np.mean([_mean(measured) for measured in by_base]))
+    return Estimate(mean, *_interval(drawn), len(every), sum(value > 0 for value in every), unit)
+
+
+def quotient(pairs: Sequence[tuple[Measured, Measured]], seed: int = 0) -> Quotient | None:
+    """The mean of the first of each pair over the mean of the second, the same questions and seeds drawn for both.
+
+    None where the interval of what is divided by reaches 0: multiples of that say nothing.
+    """
+    ones, others = zip(*pairs, strict=True)
+    above, below = (_drawn_means(measured, np.random.default_rng(seed)) for measured in (ones, others))
+    if _interval(below)[0] <= 0:
+        return None
+    with np.errstate(divide="ignore", invalid="ignore"):  # of 2,000 draws some may be 0 all the same
+        return Quotient(_mean(ones) / _mean(others), *_interval(above / below), len(pairs))
+
+
+def _mean(measured: Sequence[Measured]) -> float:
+    return float(np.mean([one.value for one in measured]))
+
+
+def _drawn_means(measured: Sequence[Measured], rng: np.random.Generator) -> np.ndarray:
+    """(B,) means over drawn seeds, of drawn questions.
+
+    Drawing n seeds of n with replacement makes their mean vary less than it does, by (n - 1) / n; their distances from
+    the mean are stretched accordingly.
+    """
+    values = np.stack([one.replicates for one in measured])  # (seeds, B)
+    count, replicates = values.shape
+    middle = values.mean(axis=0)
+    if count == 1:
+        return middle
+    drawn = rng.integers(count, size=(count, replicates))
+    moved = np.take_along_axis(values, drawn, axis=0).mean(axis=0) - middle
+    return middle + moved * np.sqrt(count / (count - 1))
+
+
+def _interval(drawn: np.ndarray) -> tuple[float, float]:
+    tail = 100 * (1 - LEVEL) / 2
+    low, high = np.nanpercentile(drawn, [tail, 100 - tail])
+    return float(low), float(high)
 
 
 def difference(one: Measured, other: Measured) -> Measured:

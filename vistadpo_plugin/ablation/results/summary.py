@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from vistadpo_plugin.ablation.ladder import BASE
-from vistadpo_plugin.ablation.results.statistics import Estimate, Measured, difference, estimate
+from vistadpo_plugin.ablation.results.figures import PROBE
+from vistadpo_plugin.ablation.results.statistics import Estimate, Measured, Quotient, difference, estimate, quotient
 from vistadpo_plugin.ablation.run import Outcome
+from vistadpo_plugin.evaluation.probe.table import LEVELS
 
 ALL_BASES = "all bases"
 
 
 @dataclass(frozen=True)
 class Line:
-    """A rung, or its difference to `against`, on one base or all of them: an estimate of every figure that it has."""
+    """A rung, or its difference to `against`, on one base or all of them: an estimate of every figure that it has.
+
+    `times`: on one base, the margins of the probe as multiples of those of `against`, where those are surely above 0.
+    """
 
     base: str
     rung: str
     against: str | None
     figures: dict[str, Estimate]
+    times: dict[str, Quotient] = field(default_factory=dict)
 
 
 def lines_of(outcome: Outcome, split: str) -> list[Line]:
@@ -32,35 +38,49 @@ def lines_of(outcome: Outcome, split: str) -> list[Line]:
     lines = []
     for title, members in groups:
         for rung, against in rungs + list(outcome.ablation.ladder.compared):
-            figures = dict(_figures(outcome, split, members, rung, against))
-            lines.append(Line(title, rung, against, figures))
+            by_base = [_of_base(outcome, split, base, rung, against) for base in members]
+            figures = dict(_figures(figure_names(outcome, split), by_base))
+            times = dict(_times(by_base[0])) if against is not None and len(members) == 1 else {}
+            lines.append(Line(title, rung, against, figures, times))
     return lines
 
 
-def _figures(
-    outcome: Outcome, split: str, bases: list[str], rung: str, against: str | None
-) -> Iterator[tuple[str, Estimate]]:
+Seeds = list[tuple[dict[str, Measured], dict[str, Measured] | None]]
+"""Seed by seed the figures of a rung, and of the one that it is held against, if it is."""
+
+
+def _figures(names: list[str], by_base: list[Seeds]) -> Iterator[tuple[str, Estimate]]:
     """(figure, estimate) of those that every base has of the rung, and of the one it is held against."""
-    by_base = [_of_base(outcome, split, base, rung, against) for base in bases]
-    for name in figure_names(outcome, split):
-        values = [[seed[name] for seed in seeds if name in seed] for seeds in by_base]
+    for name in names:
+        values = [
+            [
+                own[name] if others is None else difference(own[name], others[name])
+                for own, others in seeds
+                if name in own and (others is None or name in others)
+            ]
+            for seeds in by_base
+        ]
         if all(values):
             yield name, estimate(values)
 
 
-def _of_base(outcome: Outcome, split: str, base: str, rung: str, against: str | None) -> list[dict[str, Measured]]:
-    """The figures, or their differences, seed by seed; an untrained base is the same under every seed."""
+def _times(seeds: Seeds) -> Iterator[tuple[str, Quotient]]:
+    for name in (f"{PROBE}/{level}" for level in LEVELS):
+        pairs = [(own[name], others[name]) for own, others in seeds if name in own and name in others]
+        found = quotient(pairs) if pairs else None
+        if found is not None:
+            yield name, found
+
+
+def _of_base(outcome: Outcome, split: str, base: str, rung: str, against: str | None) -> Seeds:
+    """An untrained base is the same under every seed."""
     own = _by_seed(outcome, split, base, rung)
     if against is None:
-        return list(own.values())
+        return [(figures, None) for figures in own.values()]
     others = _by_seed(outcome, split, base, against)
     if None in others:
         others = dict.fromkeys(own, others[None])
-    return [
-        {name: difference(own[seed][name], others[seed][name]) for name in own[seed] if name in others[seed]}
-        for seed in own
-        if seed in others
-    ]
+    return [(own[seed], others[seed]) for seed in own if seed in others]
 
 
 def _by_seed(outcome: Outcome, split: str, base: str, rung: str) -> dict[int | None, dict[str, Measured]]:
