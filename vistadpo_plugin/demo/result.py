@@ -71,18 +71,17 @@ def interval(by_video: Sequence[Sequence[float]], seed: int = 0) -> Interval:
 def compare(split: Split, replies: dict[str, dict[str, str]], probed: Sequence[ProbedRow]) -> Result:
     """`replies` by model and question of the benchmark `shapes`; `probed`: the split's rows in file order."""
     questions = BENCHMARKS["shapes"].questions(split.annotations)
-    truths = _truths(split, questions)
     videos = list(dict.fromkeys(question.video for question in questions))
     figures: dict[str, dict[str, Interval]] = {kind: {} for kind in KINDS}
     for model, given in replies.items():
-        for kind, values in _right(questions, truths, given).items():
+        for kind, values in _right(questions, given).items():
             figures[kind][model] = interval([values[video] for video in videos])
     return Result(
         len(videos),
         len(questions),
         figures,
         _margins(split, probed),
-        _examples(split, questions, truths, videos, replies),
+        _examples(split, questions, videos, replies),
     )
 
 
@@ -90,19 +89,7 @@ def _is_right(question: Question, reply: str) -> bool:
     return question.answer in words(reply)
 
 
-def _truths(split: Split, questions: Sequence[Question]) -> dict[str, str]:
-    """By question its true answer in full."""
-    truths = {}
-    for subset in dict.fromkeys(question.subset for question in questions):
-        for index, entry in enumerate(json.loads((split.annotations / f"{subset}.json").read_text(encoding="utf-8"))):
-            for side in ("basic", "hallucination"):
-                truths[f"{subset}/{index}/{side}"] = entry[side]["truth"]
-    return truths
-
-
-def _right(
-    questions: Sequence[Question], truths: dict[str, str], replies: dict[str, str]
-) -> dict[str, dict[str, list[float]]]:
+def _right(questions: Sequence[Question], replies: dict[str, str]) -> dict[str, dict[str, list[float]]]:
     """By figure and video, in per cent: VideoHallucer's rule, by which a pair is right when both replies are; and exact
     replies."""
     found: dict[str, dict[str, list[float]]] = {kind: {} for kind in KINDS}
@@ -110,7 +97,7 @@ def _right(
     for question in questions:
         right = _is_right(question, replies[question.id])
         found[question.details["side"]].setdefault(question.video, []).append(100.0 * right)
-        exact = replies[question.id].strip() == truths[question.id]
+        exact = replies[question.id].strip() == question.details["truth"]
         found["exact"].setdefault(question.video, []).append(100.0 * exact)
         sides.setdefault(question.details["pair"], []).append(right)
         if len(sides[question.details["pair"]]) == 2:
@@ -138,7 +125,6 @@ def _margins(split: Split, probed: Sequence[ProbedRow]) -> dict[str, dict[str, I
 def _examples(
     split: Split,
     questions: Sequence[Question],
-    truths: dict[str, str],
     videos: Sequence[str],
     replies: dict[str, dict[str, str]],
 ) -> list[Example]:
@@ -155,13 +141,12 @@ def _examples(
         )
         said = {model: given[question.id] for model, given in replies.items()}
         right = {model: _is_right(question, reply) for model, reply in said.items()}
-        truth = truths[question.id]
         found.append(
             Example(
                 Path(video).stem,
                 [frame[:, LEFT:RIGHT] for frame in read_frames(split.videos / video)],
                 question.prompt,
-                truth,
+                question.details["truth"],
                 said,
                 right,
             )

@@ -27,7 +27,7 @@ def videohallucer(pairs: dict[str, int]) -> list[Question]:
     for subset, count in pairs.items():
         for index in range(count):
             for side, answer in (("basic", "yes"), ("hallucination", "no")):
-                details = {"pair": f"{subset}/{index}", "side": side}
+                details = {"pair": f"{subset}/{index}", "side": side, "truth": f"{answer.title()}."}
                 asked.append(Question(f"{subset}/{index}/{side}", "v", "?", answer, subset, details))
     return asked
 
@@ -95,6 +95,20 @@ def test_margins_of_the_probe(tmp_path: Path) -> None:
     assert set(found["probe/video"].replicates) == {1.0, 2.0, 3.0}
     clip = found["probe/clip"].replicates
     assert set(clip[~np.isnan(clip)]) == {4.0}
+
+
+def test_the_choice_is_of_rows_whose_chosen_answer_beats_all_others(tmp_path: Path) -> None:
+    """First of two, second of two, better than the only one, a tie, and a row without another answer."""
+    margins = [
+        {"relevant": 2.0, "irrelevant": 0.1}, {"relevant": 3.0, "irrelevant": -0.1}, {"irrelevant": 5.0},
+        {"relevant": 0.0}, {"video": -1.0},
+    ]  # fmt: skip
+    (tmp_path / "probe").mkdir()
+    rows = [{"margins": one, "log_probs": {}} for one in margins]
+    (tmp_path / "probe" / "m.json").write_text(json.dumps({"rows": rows}))
+    choice = SplitFigures({}, True, tmp_path, 200).of("m")["probe/choice"]
+    assert (choice.value, choice.unit) == (50.0, "%")
+    assert choice.replicates.min() >= 0 and choice.replicates.max() <= 100
 
 
 def test_replies_made_elsewhere_have_no_rank(tmp_path: Path) -> None:

@@ -128,10 +128,17 @@ def test_files_are_found_as_released_too(tmp_path: Path) -> None:
     assert videohallucer.questions(tmp_path)[2].id == "temporal/0/basic"
 
 
+def with_truths(made: dict) -> dict:
+    for side, truth in (("basic", "Yes, it is red."), ("hallucination", "No, it is red.")):
+        made[side]["truth"] = truth
+    return made
+
+
 def test_shapes_go_without_the_subsets_that_have_no_file(tmp_path: Path) -> None:
     """The demo's world may ask some kinds of questions alone: the total is then the mean of those."""
     for subset, count in (("attribute", 1), ("presence", 3)):
-        (tmp_path / f"{subset}.json").write_text(json.dumps([pair(f"{subset}{index}") for index in range(count)]))
+        entries = [with_truths(pair(f"{subset}{index}")) for index in range(count)]
+        (tmp_path / f"{subset}.json").write_text(json.dumps(entries))
     asked = shapes.questions(tmp_path)
     assert [(one.subset, one.id) for one in asked[:3]] == [
         ("attribute", "attribute/0/basic"), ("attribute", "attribute/0/hallucination"), ("presence", "presence/0/basic")
@@ -144,6 +151,17 @@ def test_shapes_go_without_the_subsets_that_have_no_file(tmp_path: Path) -> None
     empty.mkdir()
     with pytest.raises(ValueError, match="has no action.json, order.json, attribute.json, presence.json"):
         shapes.questions(empty)
+
+
+def test_a_shapes_reply_that_goes_wrong_after_a_good_beginning_is_not_exact(tmp_path: Path) -> None:
+    (tmp_path / "presence.json").write_text(json.dumps([with_truths(pair("presence")) for _ in range(2)]))
+    asked = shapes.questions(tmp_path)
+    replies = ["Yes, it is red.", " No, it is red.\n", "Yes, it is and and.", "No"]
+    score = shapes.score(asked, {one.id: reply for one, reply in zip(asked, replies, strict=True)})
+    assert values(score, "exact", "total/overall") == [50, 100]
+    (tmp_path / "presence.json").write_text(json.dumps([pair("presence")]))
+    with pytest.raises(ValueError, match="presence.json, entry 0, basic: field 'truth'"):
+        shapes.questions(tmp_path)
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:

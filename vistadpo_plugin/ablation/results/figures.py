@@ -17,7 +17,9 @@ from vistadpo_plugin.evaluation.rank import auc, by_subset, truth, wins
 from vistadpo_plugin.evaluation.replies import REPLIES, known_margins, known_replies
 from vistadpo_plugin.evaluation.score import Figure
 
-PROBE, CHOSEN = "probe", "log p(y_w)"
+PROBE, CHOSEN, CHOICE = "probe", "log p(y_w)", "choice"
+ANSWERS = ("relevant", "irrelevant")
+"""The levels that hold y_w against another answer to the same video."""
 _SEED = 0  # of the drawn questions: the same for all models
 
 
@@ -77,14 +79,24 @@ class SplitFigures:
             raise ValueError(f"{model}: the probe has {len(rows)} rows, {weights.shape[1]} of another model.")
         values = {level: [row["margins"].get(level) for row in rows] for level in LEVELS}
         values[CHOSEN] = [row["log_probs"].get("full/chosen") for row in rows]
-        found = {}
-        for level, given in values.items():
-            counts = np.array([value is not None for value in given], dtype=float)
-            if counts.any():
-                totals = np.array([value or 0.0 for value in given])
-                mean = float(totals.sum() / counts.sum())
-                found[level] = Measured(mean, ratios(totals, counts, weights), "nats")
-        return found
+        found = {level: _mean(given, weights, "nats") for level, given in values.items()}
+        found[CHOICE] = _mean([_choice(row["margins"]) for row in rows], weights, "%")
+        return {level: one for level, one in found.items() if one is not None}
+
+
+def _choice(margins: Mapping[str, float]) -> float | None:
+    """Multiple choice among a row's own answers, in per cent: whether y_w is the likeliest. None without another."""
+    held = [margins[level] > 0 for level in ANSWERS if level in margins]
+    return 100.0 * all(held) if held else None
+
+
+def _mean(given: Sequence[float | None], weights: np.ndarray, unit: str) -> Measured | None:
+    """Over the rows that have a value; None where none has."""
+    counts = np.array([value is not None for value in given], dtype=float)
+    if not counts.any():
+        return None
+    totals = np.array([value or 0.0 for value in given])
+    return Measured(float(totals.sum() / counts.sum()), ratios(totals, counts, weights), unit)
 
 
 def _units(questions: list[Question]) -> list[list[Question]]:

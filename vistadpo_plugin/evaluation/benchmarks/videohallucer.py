@@ -36,7 +36,7 @@ class VideoHallucer:
     The annotations lie side by side (temporal.json) or as released (temporal/temporal.json); the videos as released,
     SUBSET/videos/NAME. Question ids are FILE/INDEX/SIDE with the entry's index from 0: `temporal/12/basic`.
     Other subsets, prompts and places of videos make another benchmark of the same format and rule; where `partial`, a
-    subset without a file is none.
+    subset without a file is none; with `truths` an entry has its whole true answer too.
     """
 
     name: str
@@ -45,6 +45,7 @@ class VideoHallucer:
     subsets: tuple[str, ...] = SUBSETS
     videos: str = "{subset}/videos/{name}"
     partial: bool = False
+    truths: bool = False
     needs_judge: bool = False
     headline: str = "total/overall"
 
@@ -74,19 +75,23 @@ class VideoHallucer:
             raise ValueError(f"{where}: an object with video, question and answer is expected, found {given!r:.80}.")
         if read_text(given, "answer", where).lower() != ANSWERS[side]:
             raise ValueError(f"{where}: field 'answer' has to be {ANSWERS[side]!r}, found {given['answer']!r:.80}.")
+        details = {"pair": f"{path.stem}/{index}", "side": side}
+        if self.truths:
+            details["truth"] = read_text(given, "truth", where)
         return Question(
             id=f"{path.stem}/{index}/{side}",
             video=self.videos.format(subset=subset, name=read_text(given, "video", where)),
             prompt=self.prompt.format(question=read_text(given, "question", where)),
             answer=ANSWERS[side],
             subset=subset,
-            details={"pair": f"{path.stem}/{index}", "side": side},
+            details=details,
         )
 
     def score(self, questions: list[Question], replies: dict[str, str], judge: Judge | None = None) -> Score:
         """Per subset and in total: `basic` and `hallucination` over the replies, `overall` over the pairs with both.
 
-        A total has no value where a subset has none. Then the figures of the yes-bias (`bias`). `counts`:
+        A total has no value where a subset has none. With `truths`, `exact`: replies that are the true answer word for
+        word, so that one that begins well and goes wrong is seen. Then the figures of the yes-bias (`bias`). `counts`:
         `unparsable` replies have neither word, `both_words` have both.
         """
         answered = [question for question in questions if question.id in replies]
@@ -104,6 +109,9 @@ class VideoHallucer:
             figures[f"{subset}/overall"] = Figure(sum(hits), len(hits))
         for kind in (*ANSWERS, "overall"):
             figures[f"total/{kind}"] = _mean([figures[f"{subset}/{kind}"] for subset in subsets])
+        if self.truths:
+            exact = [replies[question.id].strip() == question.details["truth"] for question in answered]
+            figures["exact"] = Figure(sum(exact), len(exact))
         both = sum(len(found) == 2 for found in said.values())
         counts = {
             "missing": len(questions) - len(answered),
@@ -179,5 +187,6 @@ shapes = VideoHallucer(
     subsets=("action", "order", "attribute", "presence"),
     videos="videos/{name}",
     partial=True,
+    truths=True,
 )
 """The demo's world (`demo.splits`)."""
