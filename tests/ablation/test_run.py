@@ -127,7 +127,7 @@ def test_runs_made_in_another_way_are_refused(finished: Path, capsys: pytest.Cap
     (finished / "other.yaml").write_text(yaml.safe_dump(keys))
     assert main(["ablate", str(finished / "other.yaml")]) == 2
     said = capsys.readouterr().err
-    assert "learning_rate: 0.02 there, 0.01 here" in said and "model/full/seed_0" in said
+    assert "learning_rate: 0.02 there, 0.01 here" in said and "the weights in " in said and "model/full/seed_0" in said
 
 
 def wait_for(found: Path, process: subprocess.Popen, seconds: float = 120) -> None:

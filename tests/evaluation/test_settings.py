@@ -80,6 +80,25 @@ def test_the_sentence_says_what_differs(tmp_path: Path) -> None:
     assert "template" not in said and "questions" not in said and "versions" not in said
 
 
+def test_weights_that_moved_are_the_same_weights(tmp_path: Path) -> None:
+    """A package in another environment has the demo's base under another path; other weights there are told."""
+    folders = [adapter(tmp_path / name, content) for name, content in (("a", b"1"), ("b", b"1"), ("c", b"2"))]
+    made = [
+        {
+            "adapter_name_or_path": str(folder),
+            "adapter files": fingerprint(str(folder)),
+            "model_name_or_path": "hub/name",
+        }
+        for folder in folders
+    ]
+    check_same(made[0], made[1], tmp_path, versions=True)
+    with pytest.raises(ValueError, match="adapter files.*adapter_name_or_path") as caught:
+        check_same(made[0], made[2], tmp_path / "full", versions=True, what="weights")
+    assert f"the weights in {tmp_path / 'full'} were made with" in str(caught.value)
+    with pytest.raises(ValueError, match="model_name_or_path: 'hub/name' there, 'hub/other' here"):
+        check_same(made[0], {**made[0], "model_name_or_path": "hub/other"}, tmp_path, versions=True)
+
+
 def test_what_another_machine_cannot_know_passes(tmp_path: Path) -> None:
     """Replies made where the weights are may be scored where they are not, and with a later release."""
     here = make_settings(read_recipe(write_recipe(tmp_path)), "base", "{question}", ASKED)

@@ -78,6 +78,6 @@ class Evaluator:
         path = self.folder / PROBE / f"{model}.json"
         if path.is_file():
             known = json.loads(path.read_text(encoding="utf-8"))["made with"]
-            check_same(known, decided, path.parent, versions=True)
+            check_same(known, decided, path, versions=True, what="margins")
             return
         self.worker.run("probe", log, data=str(probe.data), keys=keys, output=str(path), decided=decided)

@@ -53,7 +53,7 @@ class Record:
                     f"{self.path} is damaged: delete the folder {run.folder}, and it is run again."
                 ) from None
             if self.finished:
-                check_same(known, decided, run.folder, versions=True)
+                check_same(known, decided, run.folder, versions=True, what="weights")
         self.content["made with"] = decided
 
     @property

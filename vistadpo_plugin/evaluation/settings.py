@@ -19,6 +19,8 @@ from vistadpo_plugin.run_record.provenance import DECIDING, fingerprint, version
 SETTINGS = "settings.json"
 _OF_NO_WEIGHT = tuple(key for key in ENGINE_KEYS if key != "vllm_config")
 """How much room vLLM takes and how it starts, as `batch_size` does not decide replies either."""
+_WEIGHTS = ("model", "adapter")
+"""Of each the path, KIND_name_or_path, and what lies there, `KIND files`."""
 
 
 def user_message(prompt: str) -> str:
@@ -67,23 +69,28 @@ def read_settings(folder: Path) -> dict[str, Any] | None:
         raise ValueError(f"{path} is damaged: delete the folder {folder}, its questions are asked again.") from None
 
 
-def check_same(known: dict[str, Any], now: dict[str, Any], folder: Path, versions: bool) -> None:
-    """Raise ValueError, naming what differs, where the replies in `folder` were made with other settings.
+def check_same(known: dict[str, Any], now: dict[str, Any], place: Path, versions: bool, what: str = "replies") -> None:
+    """Raise ValueError, naming what differs, where `what` lies in `place` was made with other settings.
 
-    A folder of weights that lies on another machine cannot be compared and passes. `versions`: whether other releases
-    of the packages count; they do where replies are added to those that are there.
+    Weights that are the same may lie elsewhere now; those that lie on another machine cannot be compared and pass.
+    `versions`: whether other releases of the packages count; they do where something is added to what is there.
     """
+    moved = {f"{kind}_name_or_path" for kind in _WEIGHTS if now.get(f"{kind} files") and _same(kind, known, now)}
     differences = []
-    for key in sorted(known.keys() | now.keys()):
+    for key in sorted((known.keys() | now.keys()) - moved):
         there, here = known.get(key), now.get(key)
         unknown = key.endswith(" files") and None in (there, here)
         if there != here and not unknown and (versions or key != "versions"):
             differences.append(f"{key}: {_shown(there)} there, {_shown(here)} here")
     if differences:
         raise ValueError(
-            f"the replies in {folder} were made with other settings ({'; '.join(differences)}). Delete that folder to "
-            "ask again, name another `output_dir`, or put the recipe back."
+            f"the {what} in {place} were made with other settings ({'; '.join(differences)}). Delete {place} to make "
+            "them anew, name another `output_dir`, or put the recipe back."
         )
+
+
+def _same(kind: str, known: dict[str, Any], now: dict[str, Any]) -> bool:
+    return known.get(f"{kind} files") == now.get(f"{kind} files")
 
 
 def _shown(value: Any) -> str:
