@@ -4,19 +4,23 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from vistadpo_plugin.ablation.results.figures import CHOSEN, PROBE
 from vistadpo_plugin.ablation.results.summary import Line, lines_of
 from vistadpo_plugin.ablation.run import TEST, Outcome
 
 PLOT = "forest.png"
 _ALSO = ("total/overall", "overall", "average")
-_LEVELS = ("probe/video", "probe/clip", "probe/object")
+_LEVELS = tuple(f"{PROBE}/{name}" for name in ("video", "clip", "object", CHOSEN))
 
 # Okabe-Ito colours, told apart by colour-blind readers too.
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#000000")
 
 
 def plot_forest(outcome: Outcome, path: Path) -> None:
-    """A row of panels for the primary figure, the benchmarks' overall ones and the visual margins; a colour a base."""
+    """A row of panels for the primary figure, the benchmarks' overall ones, the visual margins and log p(y_w).
+
+    A colour a base.
+    """
     from matplotlib.figure import Figure
 
     lines = lines_of(outcome, TEST)
