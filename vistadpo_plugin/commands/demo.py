@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -30,6 +31,7 @@ RECIPE, DATASET = "vistadpo_demo.yaml", "vistadpo_demo"
 EVALUATION, PROBE = "evaluation", "probe"
 MODEL_KEYS = {"template": "video_llava", "video_maxlen": 8}
 TEXT_MODELS = ("smollm2",)
+THREADS = "OMP_NUM_THREADS"
 
 
 def _count(text: str) -> int:
@@ -163,7 +165,7 @@ def _train(command: list[str], output_dir: Path, folder: Path) -> int:
         print(f"The finished run in {output_dir} is reused; to train again, delete that folder.", flush=True)
         return 0
     shutil.rmtree(folder / EVALUATION, ignore_errors=True)  # replies of another run
-    print(f"Training: {' '.join(command)}", flush=True)
+    print(f"Training: {THREADS}={os.environ[THREADS]} {' '.join(command)}", flush=True)
     return subprocess.run(command, check=False).returncode
 
 
@@ -215,6 +217,9 @@ def main(argv: list[str] | None = None) -> int:
     if options.build_only:
         build(folder, options.videos, options.held_out, options.seed)
         return 0
+    # So small a model gains nothing from a second thread, and waits for it in every operation where a core is busy: a
+    # step of 0.2 s took 17 s so. Training inherits it; here torch is not imported yet.
+    os.environ.setdefault(THREADS, "1")
     path = options.recipe or folder / RECIPE
     try:
         command = [_find_cli(), "train", str(path)]
