@@ -12,7 +12,7 @@ import numpy as np
 from vistadpo_plugin.demo.shapes import LEFT, RIGHT, read_frames
 from vistadpo_plugin.demo.splits import Split
 from vistadpo_plugin.evaluation.benchmarks import BENCHMARKS
-from vistadpo_plugin.evaluation.benchmarks.videohallucer import words
+from vistadpo_plugin.evaluation.benchmarks.videohallucer import is_exact, words
 from vistadpo_plugin.evaluation.probe.table import BASE, TUNED, ProbedRow
 from vistadpo_plugin.evaluation.question import Question
 
@@ -97,8 +97,7 @@ def _right(questions: Sequence[Question], replies: dict[str, str]) -> dict[str, 
     for question in questions:
         right = _is_right(question, replies[question.id])
         found[question.details["side"]].setdefault(question.video, []).append(100.0 * right)
-        exact = replies[question.id].strip() == question.details["truth"]
-        found["exact"].setdefault(question.video, []).append(100.0 * exact)
+        found["exact"].setdefault(question.video, []).append(100.0 * is_exact(question, replies[question.id]))
         sides.setdefault(question.details["pair"], []).append(right)
         if len(sides[question.details["pair"]]) == 2:
             both = all(sides[question.details["pair"]])

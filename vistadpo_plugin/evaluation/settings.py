@@ -75,7 +75,11 @@ def check_same(known: dict[str, Any], now: dict[str, Any], place: Path, versions
     Weights that are the same may lie elsewhere now; those that lie on another machine cannot be compared and pass.
     `versions`: whether other releases of the packages count; they do where something is added to what is there.
     """
-    moved = {f"{kind}_name_or_path" for kind in _WEIGHTS if now.get(f"{kind} files") and _same(kind, known, now)}
+    moved = {
+        f"{kind}_name_or_path"
+        for kind in _WEIGHTS
+        if (files := now.get(f"{kind} files")) and files == known.get(f"{kind} files")
+    }
     differences = []
     for key in sorted((known.keys() | now.keys()) - moved):
         there, here = known.get(key), now.get(key)
@@ -87,10 +91,6 @@ def check_same(known: dict[str, Any], now: dict[str, Any], place: Path, versions
             f"the {what} in {place} were made with other settings ({'; '.join(differences)}). Delete {place} to make "
             "them anew, name another `output_dir`, or put the recipe back."
         )
-
-
-def _same(kind: str, known: dict[str, Any], now: dict[str, Any]) -> bool:
-    return known.get(f"{kind} files") == now.get(f"{kind} files")
 
 
 def _shown(value: Any) -> str:

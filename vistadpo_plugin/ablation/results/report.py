@@ -156,15 +156,11 @@ def _multiples(compared: list[Line]) -> Iterator[str]:
     if levels:
         yield "\nMargins as multiples, none where what is divided by may be 0:\n"
         rows = [
-            [f"{line.rung} / {line.against}", *(_multiple(line.times.get(name)) for name in levels)]
+            [f"{line.rung} / {line.against}", *(_with_interval(line.times.get(name), 2) for name in levels)]
             for line in compared
             if line.times
         ]
         yield from _table(["ratio", *levels], rows)
-
-
-def _multiple(one: Quotient | None) -> str:
-    return "none" if one is None else f"{one.value:.2f} [{one.low:.2f}, {one.high:.2f}]"
 
 
 def _displaced(lines: list[Line]) -> Iterator[str]:
@@ -199,10 +195,12 @@ def _row(line: Line, names: list[str], primary: str | None = None) -> list[str]:
 
 def show(one: Estimate | None, signed: bool) -> str:
     """`61.2 [58.9, 63.4]`, with signs for a difference."""
+    return _with_interval(one, 1 if one is not None and one.unit == "%" else 2, "+" if signed else "")
+
+
+def _with_interval(one: Estimate | Quotient | None, digits: int, sign: str = "") -> str:
     if one is None:
         return "none"
-    digits = 1 if one.unit == "%" else 2
-    sign = "+" if signed else ""
     value, low, high = (f"{round(number, digits) + 0.0:{sign}.{digits}f}" for number in (one.value, one.low, one.high))
     return f"{value} [{low}, {high}]"
 

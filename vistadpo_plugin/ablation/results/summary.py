@@ -35,11 +35,12 @@ def lines_of(outcome: Outcome, split: str) -> list[Line]:
     rungs: list[tuple[str, str | None]] = [
         (name, None) for name in (BASE, *(rung.name for rung in outcome.ablation.ladder.rungs))
     ]
+    names = figure_names(outcome, split)
     lines = []
     for title, members in groups:
         for rung, against in rungs + list(outcome.ablation.ladder.compared):
             by_base = [_of_base(outcome, split, base, rung, against) for base in members]
-            figures = dict(_figures(figure_names(outcome, split), by_base))
+            figures = dict(_figures(names, by_base))
             times = dict(_times(by_base[0])) if against is not None and len(members) == 1 else {}
             lines.append(Line(title, rung, against, figures, times))
     return lines

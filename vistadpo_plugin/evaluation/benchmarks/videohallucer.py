@@ -29,6 +29,11 @@ def words(reply: str) -> set[str]:
     return {word.lower() for word in _WORD.findall(reply)}
 
 
+def is_exact(question: Question, reply: str) -> bool:
+    """Whether a reply is the true answer word for word, of a question of a benchmark with `truths`."""
+    return reply.strip() == question.details["truth"]
+
+
 @dataclass(frozen=True)
 class VideoHallucer:
     """The five subsets, the temporal one read from `temporal`.json.
@@ -110,7 +115,7 @@ class VideoHallucer:
         for kind in (*ANSWERS, "overall"):
             figures[f"total/{kind}"] = _mean([figures[f"{subset}/{kind}"] for subset in subsets])
         if self.truths:
-            exact = [replies[question.id].strip() == question.details["truth"] for question in answered]
+            exact = [is_exact(question, replies[question.id]) for question in answered]
             figures["exact"] = Figure(sum(exact), len(exact))
         both = sum(len(found) == 2 for found in said.values())
         counts = {
